@@ -1,0 +1,1 @@
+//! (ckks_to_poly)

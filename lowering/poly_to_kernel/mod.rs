@@ -1,0 +1,1 @@
+//! (poly_to_kernel)

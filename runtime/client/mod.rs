@@ -1,0 +1,1 @@
+//! The client side: encoding, encryption, keys and their files.

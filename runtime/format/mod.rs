@@ -1,0 +1,10 @@
+//! Plain data that the compiler, the client and the server share. No threads, no devices, no LLVM.
+
+pub mod basis;
+pub mod layout;
+pub mod linear;
+pub mod manifest;
+pub mod params;
+pub mod primes;
+pub mod scale;
+pub mod text;

@@ -1,0 +1,2 @@
+//! ceria-lsp-server.
+fn main() {}

@@ -1,0 +1,2 @@
+//! ceria-opt.
+fn main() {}

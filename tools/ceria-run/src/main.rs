@@ -1,0 +1,2 @@
+//! ceria-run.
+fn main() {}

@@ -1,0 +1,2 @@
+//! ceria.
+fn main() {}
