@@ -1,0 +1,34 @@
+//===- PolyAttrs.td - enumerations of the poly dialect ---------------------===//
+//
+// The form of a polynomial and the kinds of tables.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CERIA_POLY_ATTRS
+#define CERIA_POLY_ATTRS
+
+include "mlir/IR/EnumAttr.td"
+include "poly/PolyDialect.td"
+
+def Poly_Form : I32EnumAttr<"Form", "what the words of a limb are", [
+    I32EnumAttrCase<"Coeff", 0, "coeff">,
+    I32EnumAttrCase<"Eval", 1, "eval">,
+  ]> {
+  let cppNamespace = "::ceria::poly";
+  let genSpecializedAttr = 0;
+}
+
+def Poly_TableKind : I32EnumAttr<"TableKind", "what the entries of a table are", [
+    I32EnumAttrCase<"Plaintext", 0, "plaintext">,
+    I32EnumAttrCase<"RelinKey", 1, "relin_key">,
+    I32EnumAttrCase<"GaloisKey", 2, "galois_key">,
+    I32EnumAttrCase<"Galois", 3, "galois">,
+    I32EnumAttrCase<"Index", 4, "index">,
+  ]> {
+  let cppNamespace = "::ceria::poly";
+  let genSpecializedAttr = 0;
+}
+
+def Poly_TableKindAttr : EnumAttr<Poly_Dialect, Poly_TableKind, "table_kind">;
+
+#endif // CERIA_POLY_ATTRS
