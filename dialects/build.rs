@@ -161,12 +161,8 @@ fn link_shared(prefix: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
     }
     archives.sort();
     let shared = |name: &str| library.join(name).display().to_string();
-    let script = format!(
-        "GROUP ( {} {} {} )\n",
-        archives.join(" "),
-        shared("libMLIR.so"),
-        shared("libLLVM-22.so")
-    );
+    let script =
+        format!("GROUP ( {} {} {} )\n", archives.join(" "), shared("libMLIR.so"), shared("libLLVM-22.so"));
     write_if_changed(&out.join("libMLIR-C.so"), &script)?;
     println!("cargo:rustc-link-search=native={}", out.display());
     println!("cargo:rustc-link-search=native={}", library.display());

@@ -1,4 +1,7 @@
 //! The four dialects of Ceria, declared in TableGen and implemented in Rust.
+//!
+//! Each dialect has a folder: its `.td` files say what exists and how it is written; its Rust says what it means.
+//! [`bridge`] joins the two.
 
 pub mod bridge;
 pub mod ckks;

@@ -11,12 +11,12 @@
 include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/OpBase.td"
 
-// `name` is the `NAME` of the Rust type's `TextParam`; `rust` is the type's path.
-class RustParam<string name, string rust, string desc = ""> :
+// `name` is the `NAME` of the Rust type's `TextParam`, known to `bridge/text.rs` and `bridge/build/records.rs`.
+class RustParam<string name, string desc = ""> :
     ArrayRefParameter<"int64_t", desc> {
   let parser = "::ceria::parseRust($_parser, \"" # name # "\")";
   let printer = "::ceria::printRust($_printer, \"" # name # "\", $_self)";
-  string rustType = rust;
+  string rustName = name;
 }
 
 // A list of extents, printed as `4x8`; empty is `scalar`.
@@ -25,10 +25,5 @@ class ShapeParam<string desc = "extents of each dimension"> :
   let parser = "::ceria::parseShape($_parser)";
   let printer = "::ceria::printShape($_printer, $_self)";
 }
-
-def ScaleParam : RustParam<"scale", "ceria_runtime::format::scale::Scale", "exact scale">;
-def BasisParam : RustParam<"basis", "ceria_runtime::format::basis::Basis", "set of primes">;
-def ParamsParam : RustParam<"params", "ceria_runtime::format::params::Params", "CKKS parameters">;
-def LayoutParam : RustParam<"layout", "ceria_runtime::format::layout::Layout", "tensor layout">;
 
 #endif // CERIA_BRIDGE_RUST_TD

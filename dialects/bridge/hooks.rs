@@ -7,25 +7,27 @@
 pub use melior::{
     Context, ContextRef,
     ir::{
-        Attribute, AttributeLike, Identifier, Location, Operation, OperationRef, RegionRef, Type, TypeLike, Value,
-        ValueLike, block::BlockLike, operation::OperationBuilder, operation::OperationLike, region::RegionLike,
+        Attribute, AttributeLike, Identifier, Location, Operation, OperationRef, RegionLike, RegionRef, Type,
+        TypeLike, Value, ValueLike, block::BlockLike, operation::OperationBuilder, operation::OperationLike,
     },
 };
 use mlir_sys::{
-    MlirAttribute, MlirContext, MlirLocation, MlirOperation, MlirPatternRewriter, MlirRegion, MlirRewritePattern,
-    MlirRewritePatternCallbacks, MlirRewritePatternSet, MlirType, MlirValue, mlirEmitError,
-    mlirOpRewritePatternCreate, mlirOperationGetLocation, mlirRewritePatternSetAdd,
+    MlirAttribute, MlirContext, MlirLocation, MlirOperation, MlirPatternRewriter, MlirRegion,
+    MlirRewritePattern, MlirRewritePatternCallbacks, MlirRewritePatternSet, MlirType, MlirValue,
+    mlirEmitError, mlirOpRewritePatternCreate, mlirOperationGetLocation, mlirRewritePatternSetAdd,
 };
 use std::{
+    collections::BTreeMap,
     ffi::{CString, c_void},
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::RwLock,
 };
 
 /// The result of a verifier: an error's text follows `'dialect.op' op `.
 pub type HookResult = Result<(), String>;
 
 /// The rewriter that patterns use.
-pub type Rewriter<'c, 'a> = melior::ir_rewriter::RewriterBase<'c, 'a>;
+pub type Rewriter<'c, 'a> = melior::RewriterBase<'c, 'a>;
 
 /// How C++ receives text.
 pub type PushText = extern "C" fn(*mut c_void, *const u8, usize);
@@ -63,7 +65,7 @@ impl<'c> From<Attribute<'c>> for Fold<'c, '_> {
 /// What is known of an op whose result types are inferred: operands and inherent attributes, but no parent.
 pub struct InferArgs<'c, 'a> {
     /// The context.
-    pub context: ContextRef<'c>,
+    pub context: &'c Context,
     /// Where errors are reported.
     pub location: Location<'c>,
     /// The operands.
@@ -93,7 +95,7 @@ impl<'c, 'a> InferArgs<'c, 'a> {
 /// Canonicalisation patterns under construction; owned by MLIR.
 pub struct PatternSet<'c> {
     raw: MlirRewritePatternSet,
-    context: ContextRef<'c>,
+    context: &'c Context,
 }
 
 impl<'c> PatternSet<'c> {
@@ -103,11 +105,11 @@ impl<'c> PatternSet<'c> {
     ///
     /// Both must be valid while the view lives.
     pub unsafe fn from_raw(raw: MlirRewritePatternSet, context: MlirContext) -> Self {
-        Self { raw, context: unsafe { ContextRef::from_raw(context) } }
+        Self { raw, context: unsafe { context_from_raw(context) } }
     }
 
     /// The context.
-    pub fn context(&self) -> ContextRef<'c> {
+    pub fn context(&self) -> &'c Context {
         self.context
     }
 
@@ -131,8 +133,7 @@ impl<'c> PatternSet<'c> {
         {
             let rewrite = unsafe { &*data.cast::<F>() };
             let done = guarded(op, || {
-                let base =
-                    unsafe { Rewriter::from_raw(mlir_sys::mlirPatternRewriterAsBase(rewriter)) };
+                let base = unsafe { Rewriter::from_raw(mlir_sys::mlirPatternRewriterAsBase(rewriter)) };
                 rewrite(unsafe { OperationRef::from_raw(op) }, &base)
             });
             mlir_sys::MlirLogicalResult { value: done.unwrap_or(false).into() }
@@ -157,6 +158,30 @@ impl<'c> PatternSet<'c> {
             )
         }
     }
+}
+
+/// The context of an op.
+pub fn context_of<'c>(op: OperationRef<'c, '_>) -> &'c Context {
+    // The op lives no longer than its context.
+    unsafe { context_from_raw(mlir_sys::mlirOperationGetContext(op.to_raw())) }
+}
+
+/// A borrowed context with a stable address: `ContextRef::to_ref` points into the `ContextRef` itself, which is
+/// most often a temporary. One cell a context is kept for the life of the process.
+///
+/// # Safety
+///
+/// The context must be valid for `'c`.
+pub unsafe fn context_from_raw<'c>(raw: MlirContext) -> &'c Context {
+    static CELLS: RwLock<BTreeMap<usize, usize>> = RwLock::new(BTreeMap::new());
+    let key = raw.ptr as usize;
+    let known = CELLS.read().unwrap_or_else(|e| e.into_inner()).get(&key).copied();
+    let cell = known.unwrap_or_else(|| {
+        let mut cells = CELLS.write().unwrap_or_else(|e| e.into_inner());
+        *cells.entry(key).or_insert_with(|| Box::into_raw(Box::new(raw)) as usize)
+    });
+    // `Context` holds nothing but the raw pointer; this one is never dropped.
+    unsafe { &*(cell as *const Context) }
 }
 
 /// Hands text to C++.
@@ -288,7 +313,7 @@ pub unsafe fn run_infer(
 ) -> bool {
     let arguments = unsafe {
         InferArgs {
-            context: ContextRef::from_raw(raw.context),
+            context: context_from_raw(raw.context),
             location: Location::from_raw(raw.location),
             operands: (0..raw.count).map(|i| Value::from_raw(*raw.operands.offset(i))).collect(),
             regions: (0..raw.region_count).map(|i| RegionRef::from_raw(*raw.regions.offset(i))).collect(),
@@ -437,7 +462,7 @@ macro_rules! constant_materializer {
 
 /// The signature of a constant materialiser.
 pub type Materialize =
-    for<'c> fn(ContextRef<'c>, Attribute<'c>, Type<'c>, Location<'c>) -> Option<Operation<'c>>;
+    for<'c> fn(&'c Context, Attribute<'c>, Type<'c>, Location<'c>) -> Option<Operation<'c>>;
 
 /// Runs a constant materialiser.
 ///
@@ -453,7 +478,7 @@ pub unsafe fn run_materializer(
 ) -> MlirOperation {
     let made = catch_unwind(AssertUnwindSafe(|| unsafe {
         make(
-            ContextRef::from_raw(context),
+            context_from_raw(context),
             Attribute::from_raw(value),
             Type::from_raw(result),
             Location::from_raw(location),

@@ -10,7 +10,7 @@ pub mod generated {
         pub use super::super::hooks::{PushText, run_definition_verifier};
         pub use ceria_runtime::format::text::TextParam;
         pub use melior::{
-            Context, ContextRef,
+            Context,
             ir::{Attribute, AttributeLike, Type, TypeLike},
         };
 

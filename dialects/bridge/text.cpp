@@ -1,6 +1,8 @@
 //===- text.cpp - Text of parameters implemented in Rust ------------------===//
 
 #include "bridge/Bridge.h"
+#include "llvm/ADT/SmallString.h"
+#include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 

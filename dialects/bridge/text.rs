@@ -7,9 +7,9 @@ use std::{ffi::c_void, slice};
 
 /// Calls `$action::<T>` for the type whose `NAME` is `$kind`.
 macro_rules! dispatch {
-    ($kind:expr, $action:ident ( $($argument:expr),* ), $($type:ty),+) => {
+    ($kind:expr, $action:ident($argument:expr), $($type:ty),+) => {
         match $kind {
-            $(<$type as TextParam>::NAME => $action::<$type>($($argument),*),)+
+            $(<$type as TextParam>::NAME => $action::<$type>($argument),)+
             other => Err(format!("no parameter of kind {other}")),
         }
     };

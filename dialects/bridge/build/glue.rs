@@ -11,7 +11,10 @@ pub fn header(dialect: &Dialect) -> String {
 #pragma once
 #include "bridge/Bridge.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Dialect.h"
@@ -67,14 +70,20 @@ void {stem}Dialect::initialize() {{
 "#
     );
     if !dialect.types.is_empty() {
-        let _ = writeln!(text, "  addTypes<\n#define GET_TYPEDEF_LIST\n#include \"{stem}-typedef.cpp.inc\"\n  >();");
+        let _ = writeln!(
+            text,
+            "  addTypes<\n#define GET_TYPEDEF_LIST\n#include \"{stem}-typedef.cpp.inc\"\n  >();"
+        );
     }
     if !dialect.attributes.is_empty() {
-        let _ =
-            writeln!(text, "  addAttributes<\n#define GET_ATTRDEF_LIST\n#include \"{stem}-attrdef.cpp.inc\"\n  >();");
+        let _ = writeln!(
+            text,
+            "  addAttributes<\n#define GET_ATTRDEF_LIST\n#include \"{stem}-attrdef.cpp.inc\"\n  >();"
+        );
     }
     if !dialect.ops.is_empty() {
-        let _ = writeln!(text, "  addOperations<\n#define GET_OP_LIST\n#include \"{stem}-op.cpp.inc\"\n  >();");
+        let _ =
+            writeln!(text, "  addOperations<\n#define GET_OP_LIST\n#include \"{stem}-op.cpp.inc\"\n  >();");
     }
     text += "}\n";
     if dialect.constant_materializer {
@@ -264,7 +273,10 @@ extern "C" bool ceria_isa_{lower}_{name}(Mlir{of} self) {{ return isa<{class}>(u
                 )
             }
             Kind::Text => {
-                writeln!(text, "extern \"C\" MlirStringRef {function}(Mlir{of} self) {{ return wrap({read}); }}")
+                writeln!(
+                    text,
+                    "extern \"C\" MlirStringRef {function}(Mlir{of} self) {{ return wrap({read}); }}"
+                )
             }
             Kind::Words | Kind::Rust(_) => writeln!(
                 text,

@@ -3,6 +3,14 @@
 use serde_json::Value;
 use std::error::Error;
 
+/// Rust types of `RustParam`s by their names.
+const RUST_PARAMETERS: [(&str, &str); 4] = [
+    ("basis", "ceria_runtime::format::basis::Basis"),
+    ("layout", "ceria_runtime::format::layout::Layout"),
+    ("params", "ceria_runtime::format::params::Params"),
+    ("scale", "ceria_runtime::format::scale::Scale"),
+];
+
 /// One dialect's records.
 pub struct Dialect {
     pub folder: String,
@@ -140,7 +148,7 @@ fn definition(json: &Value, record: &Value) -> Result<Def, Box<dyn Error>> {
             Value::String(cpp) => kind(cpp, None),
             value => {
                 let parameter = &json[value["def"].as_str().unwrap_or_default()];
-                kind(&text(parameter, "cppType"), parameter["rustType"].as_str())
+                kind(&text(parameter, "cppType"), parameter["rustName"].as_str())
             }
         }
         .ok_or_else(|| format!("{class}: parameter {name} has a type that Rust cannot read"))?;
@@ -157,8 +165,11 @@ fn definition(json: &Value, record: &Value) -> Result<Def, Box<dyn Error>> {
 }
 
 fn kind(cpp: &str, rust: Option<&str>) -> Option<Kind> {
-    if let Some(rust) = rust {
-        return Some(Kind::Rust(rust.into()));
+    if let Some(name) = rust {
+        return RUST_PARAMETERS
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, path)| Kind::Rust((*path).into()));
     }
     Some(match cpp.trim().trim_start_matches("::") {
         "unsigned" | "uint32_t" => Kind::Number("uint32_t", "u32"),

@@ -9,8 +9,9 @@ use std::fmt::Write;
 /// A module with the wrappers of one dialect.
 pub fn module(dialect: &Dialect) -> String {
     let folder = &dialect.folder;
-    let mut text =
-        format!("/// Types and attributes of `{folder}`.\npub mod {folder} {{\n#[allow(unused_imports)]\nuse super::support::*;\n");
+    let mut text = format!(
+        "/// Types and attributes of `{folder}`.\npub mod {folder} {{\n#[allow(unused_imports)]\nuse super::support::*;\n"
+    );
     for item in &dialect.enums {
         text += &enumeration(item);
     }
@@ -42,7 +43,10 @@ fn enumeration(item: &Enum) -> String {
     for (symbol, name, value) in &item.cases {
         let _ = writeln!(text, "    /// `{name}`\n    {} = {value},", camel(symbol));
     }
-    let _ = write!(text, "}}\nimpl {class} {{\n    /// The case of this number.\n    pub fn from_u32(value: u32) -> Option<Self> {{\n        Some(match value {{\n");
+    let _ = write!(
+        text,
+        "}}\nimpl {class} {{\n    /// The case of this number.\n    pub fn from_u32(value: u32) -> Option<Self> {{\n        Some(match value {{\n"
+    );
     for (symbol, _, value) in &item.cases {
         let _ = writeln!(text, "            {value} => Self::{},", camel(symbol));
     }
@@ -84,11 +88,15 @@ fn wrapper(dialect: &str, def: &Def, of: &str, all: &Dialect) -> String {
             .iter()
             .map(|p| match &p.kind {
                 Kind::Number(..) | Kind::Text | Kind::Words | Kind::Rust(_) => rust_name(p),
-                _ => format!("{}.into()", rust_name(p)),
+                Kind::Enum(_) => format!("{} as u32", rust_name(p)),
+                Kind::Type | Kind::Attribute(_) => rust_name(p),
             })
             .collect::<Vec<_>>()
             .join(", ");
-        format!("        crate::{dialect}::verify::verify_{}_{lower}({given})?;\n", mnemonic.replace('.', "_"))
+        format!(
+            "        crate::{dialect}::verify::verify_{}_{lower}({given})?;\n",
+            mnemonic.replace('.', "_")
+        )
     } else {
         String::new()
     };
@@ -102,17 +110,10 @@ impl<'c> {class}<'c> {{
     /// Builds it; an error says which parameter is wrong.
     #[allow(clippy::too_many_arguments)]
     pub fn new(context: &'c Context{arguments}) -> Result<Self, String> {{
-        Self::in_context(unsafe {{ ContextRef::from_raw(context.to_raw()) }}{just_names})
-    }}
-
-    /// Builds it in a borrowed context; an error says which parameter is wrong.
-    #[allow(clippy::too_many_arguments)]
-    pub fn in_context(context: ContextRef<'c>{arguments}) -> Result<Self, String> {{
         unsafe extern "C" {{ fn ceria_get_{lower}_{name}(context: mlir_sys::MlirContext{c_arguments}) -> mlir_sys::Mlir{of}; }}
 {check}{encoded}        Ok(Self(unsafe {{ {of}::from_raw(ceria_get_{lower}_{name}(context.to_raw(){passed})) }}))
     }}
-"#,
-        just_names = parameters.iter().map(|p| format!(", {}", rust_name(p))).collect::<String>()
+"#
     );
     for p in parameters {
         text += &getter(&name, &lower, of, p, all);
@@ -163,7 +164,7 @@ fn verifier(dialect: &str, def: &Def, lower: &str) -> String {
             let n = rust_name(p);
             match &p.kind {
                 Kind::Number(..) => n,
-                Kind::Enum(_) => format!("{n}"),
+                Kind::Enum(_) => n,
                 Kind::Text => format!("unsafe {{ text_of({n}) }}"),
                 Kind::Words => format!("unsafe {{ words_of({n}, {n}_count) }}"),
                 Kind::Rust(path) => format!("&{path}::from_words(unsafe {{ words_of({n}, {n}_count) }})?"),
