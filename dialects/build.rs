@@ -43,6 +43,7 @@ fn run() -> Result<(), Box<dyn Error>> {
 
     let mut sources = Vec::new();
     let mut wrappers = String::new();
+    let mut registrations = String::new();
     for (folder, stem) in DIALECTS {
         for file in fs::read_dir(folder)? {
             let path = file?.path();
@@ -65,7 +66,11 @@ fn run() -> Result<(), Box<dyn Error>> {
         write_if_changed(&source, &glue::source(&dialect))?;
         sources.push(source);
         wrappers += &wrappers::module(&dialect);
+        registrations += &format!("    {folder}::register(registry);\n");
     }
+    wrappers += &format!(
+        "/// Registers every dialect of Ceria.\npub fn register_all(registry: &melior::dialect::DialectRegistry) {{\n{registrations}}}\n"
+    );
     write_if_changed(&out.join("wrappers.rs"), &wrappers)?;
     for name in BRIDGE {
         let source = PathBuf::from(format!("bridge/{name}.cpp"));

@@ -7,4 +7,7 @@ pub mod bridge;
 pub mod ckks;
 pub mod fhe;
 pub mod kernel;
+mod module;
 pub mod poly;
+
+pub use module::{PARAMS, context, params_attribute, params_from, params_of, registry};

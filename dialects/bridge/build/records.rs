@@ -154,7 +154,8 @@ fn definition(json: &Value, record: &Value) -> Result<Def, Box<dyn Error>> {
         .ok_or_else(|| format!("{class}: parameter {name} has a type that Rust cannot read"))?;
         parameters.push(Parameter { name, kind });
     }
-    let names_values = trait_names(json, record, "traits").any(|t| t == "OpAsmTypeInterface");
+    let names_values = trait_names(json, record, "traits").any(|t| t == "OpAsmTypeInterface")
+        && !text(record, "extraClassDefinition").contains("getAsmName");
     Ok(Def {
         class,
         mnemonic: text(record, "mnemonic"),
