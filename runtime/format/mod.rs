@@ -7,4 +7,5 @@ pub mod manifest;
 pub mod params;
 pub mod primes;
 pub mod scale;
+pub mod security;
 pub mod text;

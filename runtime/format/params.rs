@@ -1,1 +1,529 @@
-//! (params)
+//! Parameter sets.
+//!
+//! A parameter set fixes the ring degree, the primes, which primes make up each level, how key switching splits
+//! them into digits, and the scale of level 0. Everything else follows: the canonical scales of the other levels
+//! (`S(l) = sqrt(S(l-1) * D(l))`, from the bottom up so that errors do not grow), digits, and the security check.
+//!
+//! A value made by [`Params::parse`], [`Params::from_words`](TextParam::from_words) or the search has a sound
+//! structure ([`Params::check_structure`]): distinct primes that are 1 mod 2N, and levels within the primes.
+//! Security is a separate question, answered by [`Params::check_security`].
+//!
+//! Text (the body of the MLIR attribute): `log_n = 13, q = [..], p = [..], levels = [q[0:2], q[0:3]], digit = 1,
+//! scale = 1073741824, secret = ternary`, and `, insecure` at the end if toy sizes are permitted.
+
+use std::fmt;
+
+use num_bigint::BigUint;
+use sha2::{Digest, Sha256};
+
+use super::basis::{Basis, MAX_PRIMES, Prime};
+use super::primes::is_ntt_prime;
+use super::scale::Symbol;
+use super::security;
+use super::text::{Scanner, TextParam, WordReader};
+
+/// The range of log2 N.
+pub const LOG_N_RANGE: std::ops::RangeInclusive<u32> = 2..=17;
+
+/// How secret keys are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Secret {
+    /// Each coefficient uniform in {-1, 0, 1}.
+    Ternary,
+    /// Exactly this many coefficients are not zero.
+    Sparse(u32),
+}
+
+/// A CKKS parameter set.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Params {
+    /// log2 of the ring degree N.
+    pub log_n: u32,
+    /// The primes that carry ciphertexts.
+    pub q: Vec<u32>,
+    /// The special primes of key switching.
+    pub p: Vec<u32>,
+    /// The q primes of each level, lowest level first.
+    pub levels: Vec<Basis>,
+    /// Ciphertext primes per key-switch digit (alpha).
+    pub digit: u32,
+    /// S(0), the canonical scale of level 0.
+    pub scale0: u64,
+    /// How secret keys are drawn.
+    pub secret: Secret,
+    /// Permits sets below 128 bits of security. For tests only.
+    pub test_only_insecure: bool,
+}
+
+/// What is wrong with a parameter set.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ParamsError {
+    /// The parts do not fit together.
+    #[error("parameters: {0}")]
+    Structure(String),
+    /// The modulus is too large for the ring.
+    #[error(
+        "parameters: log2(QP) is {log_qp:.1} at N = 2^{log_n}, 128 bits of security allow {allowed} \
+         (use a larger ring or fewer levels)"
+    )]
+    Insecure {
+        /// log2 of the product of all primes.
+        log_qp: f64,
+        /// log2 of the ring degree.
+        log_n: u32,
+        /// The bound of the table.
+        allowed: u64,
+    },
+    /// The table has no entry for this.
+    #[error("parameters: no 128-bit bound is known for {0}")]
+    NotInTable(String),
+}
+
+impl Params {
+    /// The ring degree N.
+    pub fn n(&self) -> usize {
+        1 << self.log_n
+    }
+
+    /// The number of slots, N/2.
+    pub fn slots(&self) -> usize {
+        self.n() / 2
+    }
+
+    /// The highest level.
+    pub fn max_level(&self) -> u32 {
+        self.levels.len().saturating_sub(1) as u32
+    }
+
+    /// The primes of a level, at most [`Params::max_level`].
+    ///
+    /// # Panics
+    /// If the level does not exist; see [`Params::get_level`].
+    pub fn level_basis(&self, level: u32) -> &Basis {
+        &self.levels[level as usize]
+    }
+
+    /// The primes of a level, if it exists.
+    pub fn get_level(&self, level: u32) -> Option<&Basis> {
+        self.levels.get(level as usize)
+    }
+
+    /// The number of a prime of this set.
+    ///
+    /// # Panics
+    /// If the set has no such prime; see [`Params::contains`].
+    pub fn prime(&self, prime: Prime) -> u32 {
+        match prime {
+            Prime::Q(index) => self.q[index as usize],
+            Prime::P(index) => self.p[index as usize],
+        }
+    }
+
+    /// The numbers of the primes of a basis, in limb order.
+    pub fn primes(&self, basis: &Basis) -> Vec<u32> {
+        basis.iter().map(|prime| self.prime(prime)).collect()
+    }
+
+    /// Whether this set has all primes of `basis`.
+    pub fn contains(&self, basis: &Basis) -> bool {
+        let (q, p) = basis.bounds();
+        q as usize <= self.q.len() && p as usize <= self.p.len()
+    }
+
+    /// All special primes.
+    pub fn special_basis(&self) -> Basis {
+        Basis::p(0..self.p.len() as u32)
+    }
+
+    /// Every prime.
+    pub fn full_basis(&self) -> Basis {
+        Basis::q(0..self.q.len() as u32).union(&self.special_basis())
+    }
+
+    /// The basis of key-switching keys used at `level`: the level's primes and the special primes.
+    pub fn key_basis(&self, level: u32) -> Basis {
+        self.level_basis(level).union(&self.special_basis())
+    }
+
+    /// The key-switch digits of a basis: its q primes by index in chunks of [`Params::digit`]. Empty chunks are
+    /// left out, so digit j of a level need not start at prime j * digit where levels skip primes.
+    pub fn digits(&self, basis: &Basis) -> Vec<Basis> {
+        let (end, _) = basis.bounds();
+        let chunk = self.digit.max(1);
+        (0..end.div_ceil(chunk))
+            .map(|digit| Basis::q(digit * chunk..(digit + 1) * chunk).intersect(basis))
+            .filter(|digit| !digit.is_empty())
+            .collect()
+    }
+
+    /// What the rescale from `level` to `level - 1` drops, and what it restores.
+    pub fn rescale_primes(&self, level: u32) -> Option<(Basis, Basis)> {
+        let below = self.get_level(level.checked_sub(1)?)?;
+        let from = self.get_level(level)?;
+        Some((from.difference(below), below.difference(from)))
+    }
+
+    /// The number that a symbol of a scale stands for; NaN for levels that do not exist and for names.
+    pub fn symbol_value(&self, symbol: &Symbol) -> f64 {
+        match symbol {
+            Symbol::S(level) if *level <= self.max_level() => (1..=*level)
+                .fold(self.scale0 as f64, |scale, level| scale.sqrt() * self.dropped(level).sqrt()),
+            Symbol::D(level) => self.dropped(*level),
+            Symbol::Two => 2.0,
+            Symbol::Q0 => self.get_level(0).map_or(f64::NAN, |basis| self.product(basis)),
+            Symbol::S(_) | Symbol::Named(_) => f64::NAN,
+        }
+    }
+
+    /// The canonical scales S(0), S(1), ... as numbers.
+    pub fn scale_table(&self) -> Vec<f64> {
+        (0..=self.max_level()).map(|level| self.symbol_value(&Symbol::S(level))).collect()
+    }
+
+    /// The product of all primes, special primes included.
+    pub fn modulus(&self) -> BigUint {
+        security::product(self.q.iter().chain(&self.p).copied())
+    }
+
+    /// log2 of the product of all primes, special primes included.
+    pub fn log_qp(&self) -> f64 {
+        security::log2(&self.modulus())
+    }
+
+    /// An estimate of the security in bits, for printing.
+    pub fn security_bits(&self) -> f64 {
+        security::estimated_bits(self.log_n, self.log_qp())
+    }
+
+    /// SHA-256 of the canonical text: what files carry to name the set they belong to.
+    pub fn hash(&self) -> [u8; 32] {
+        Sha256::digest(self.to_string()).into()
+    }
+
+    /// Checks that the parts fit together.
+    pub fn check_structure(&self) -> Result<(), ParamsError> {
+        let fail = |message: String| Err(ParamsError::Structure(message));
+        if !LOG_N_RANGE.contains(&self.log_n) {
+            return fail(format!("log_n is {}, it must be 2 to 17", self.log_n));
+        }
+        if self.q.is_empty() || self.q.len() + self.p.len() > MAX_PRIMES as usize {
+            return fail(format!("{} primes, there must be 1 to {MAX_PRIMES}", self.q.len() + self.p.len()));
+        }
+        let mut primes: Vec<u32> = self.q.iter().chain(&self.p).copied().collect();
+        if let Some(bad) = primes.iter().find(|&&q| !is_ntt_prime(q, self.log_n)) {
+            return fail(format!("{bad} is not a prime below 2^31 that is 1 modulo 2^{}", self.log_n + 1));
+        }
+        primes.sort_unstable();
+        if let Some(pair) = primes.windows(2).find(|pair| pair[0] == pair[1]) {
+            return fail(format!("prime {} occurs twice", pair[0]));
+        }
+        if self.levels.is_empty() || self.levels.len() > MAX_PRIMES as usize {
+            return fail(format!("{} levels, there must be 1 to {MAX_PRIMES}", self.levels.len()));
+        }
+        for (level, basis) in self.levels.iter().enumerate() {
+            if basis.q_len() == 0 || basis.p_len() > 0 || !self.contains(basis) {
+                return fail(format!("level {level} is {basis}, it must be a set of q primes"));
+            }
+            if level > 0 && basis.is_subset(&self.levels[level - 1]) {
+                return fail(format!("level {level} drops no prime when it is rescaled"));
+            }
+        }
+        if self.digit == 0 || self.digit > MAX_PRIMES {
+            return fail(format!("digit is {}, it must be 1 to {MAX_PRIMES}", self.digit));
+        }
+        if self.scale0 == 0 || self.scale0 > i64::MAX as u64 {
+            return fail(format!("scale is {}, it must be positive and below 2^63", self.scale0));
+        }
+        match self.secret {
+            Secret::Sparse(weight) if weight == 0 || weight as usize > self.n() => {
+                fail(format!("a secret of {weight} coefficients does not exist at N = 2^{}", self.log_n))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that the set has 128 bits of security by the table, ignoring [`Params::test_only_insecure`].
+    pub fn check_security(&self) -> Result<(), ParamsError> {
+        if let Secret::Sparse(weight) = self.secret {
+            return Err(ParamsError::NotInTable(format!("secrets with {weight} non-zero coefficients")));
+        }
+        let Some(allowed) = security::max_log_qp(self.log_n) else {
+            return Err(ParamsError::NotInTable(format!("N = 2^{}", self.log_n)));
+        };
+        if security::fits(&self.modulus(), allowed) {
+            return Ok(());
+        }
+        Err(ParamsError::Insecure { log_qp: self.log_qp(), log_n: self.log_n, allowed })
+    }
+
+    /// Checks structure and security. A set that is marked insecure for tests passes, with a warning in the log
+    /// if it is indeed below 128 bits.
+    pub fn validate(&self) -> Result<(), ParamsError> {
+        self.check_structure()?;
+        match self.check_security() {
+            Err(error) if self.test_only_insecure => {
+                tracing::warn!("INSECURE parameters, for tests only: {error}");
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// An insecure set for tests: level 0 has two primes, each further level one more, all below 2^30; enough
+    /// special primes for digits of `digit` primes. At most what `log_n` up to 14 offers, 24 levels or so.
+    pub fn toy(log_n: u32, depth: u32, digit: u32) -> Self {
+        let mains = depth + 2;
+        let mut below = super::primes::ntt_primes_below(1 << 30, log_n);
+        let q: Vec<u32> = below.by_ref().take(mains as usize).collect();
+        let p = super::primes::ntt_primes_below(1 << 31, log_n).take(digit.min(mains) as usize).collect();
+        let levels = (0..=depth).map(|level| Basis::q(0..level + 2)).collect();
+        Self {
+            log_n,
+            q,
+            p,
+            levels,
+            digit,
+            scale0: 1 << 30,
+            secret: Secret::Ternary,
+            test_only_insecure: true,
+        }
+    }
+
+    fn product(&self, basis: &Basis) -> f64 {
+        basis.iter().map(|prime| f64::from(self.prime(prime))).product()
+    }
+
+    fn dropped(&self, level: u32) -> f64 {
+        match self.rescale_primes(level) {
+            Some((dropped, restored)) => self.product(&dropped) / self.product(&restored),
+            None => f64::NAN,
+        }
+    }
+}
+
+impl fmt::Display for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { log_n, q, p, levels, digit, scale0, secret, test_only_insecure } = self;
+        let join = |primes: &[u32]| primes.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        let levels = levels.iter().map(Basis::to_string).collect::<Vec<_>>().join(", ");
+        write!(f, "log_n = {log_n}, q = [{}], p = [{}], levels = [{levels}], ", join(q), join(p))?;
+        write!(f, "digit = {digit}, scale = {scale0}, secret = ")?;
+        match secret {
+            Secret::Ternary => f.write_str("ternary")?,
+            Secret::Sparse(weight) => write!(f, "sparse({weight})")?,
+        }
+        if *test_only_insecure {
+            f.write_str(", insecure")?;
+        }
+        Ok(())
+    }
+}
+
+impl TextParam for Params {
+    const NAME: &'static str = "params";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut scanner = Scanner::new(Self::NAME, text);
+        let s = &mut scanner;
+        let log_n = field(s, "log_n", Scanner::u32)?;
+        let q = next_field(s, "q", |s| s.list(Scanner::u32))?;
+        let p = next_field(s, "p", |s| s.list(Scanner::u32))?;
+        let levels = next_field(s, "levels", |s| s.list(Basis::scan))?;
+        let digit = next_field(s, "digit", Scanner::u32)?;
+        let scale0 = next_field(s, "scale", Scanner::integer)? as u64;
+        let secret = next_field(s, "secret", |s| match s.identifier()? {
+            "ternary" => Ok(Secret::Ternary),
+            "sparse" => {
+                s.expect("(")?;
+                let weight = s.u32()?;
+                s.expect(")")?;
+                Ok(Secret::Sparse(weight))
+            }
+            other => Err(format!("params: expected `ternary` or `sparse`, found `{other}`")),
+        })?;
+        let test_only_insecure = s.accept(",");
+        if test_only_insecure {
+            s.expect("insecure")?;
+        }
+        scanner.finish()?;
+        let params = Self { log_n, q, p, levels, digit, scale0, secret, test_only_insecure };
+        params.check_structure().map_err(|error| error.to_string())?;
+        Ok(params)
+    }
+
+    fn to_words(&self) -> Vec<i64> {
+        let mut words = vec![i64::from(self.log_n)];
+        for primes in [&self.q, &self.p] {
+            words.push(primes.len() as i64);
+            words.extend(primes.iter().map(|&q| i64::from(q)));
+        }
+        words.push(self.levels.len() as i64);
+        self.levels.iter().for_each(|basis| basis.push_words(&mut words));
+        words.extend([i64::from(self.digit), self.scale0 as i64]);
+        match self.secret {
+            Secret::Ternary => words.push(0),
+            Secret::Sparse(weight) => words.push(i64::from(weight)),
+        }
+        words.push(i64::from(self.test_only_insecure));
+        words
+    }
+
+    fn from_words(words: &[i64]) -> Result<Self, String> {
+        let mut reader = WordReader::new(Self::NAME, words);
+        let log_n = reader.u32()?;
+        let mut primes = || -> Result<Vec<u32>, String> {
+            let count = reader.count()?;
+            (0..count).map(|_| reader.u32()).collect()
+        };
+        let (q, p) = (primes()?, primes()?);
+        let count = reader.count()?;
+        let levels = (0..count).map(|_| Basis::read_words(&mut reader)).collect::<Result<_, _>>()?;
+        let digit = reader.u32()?;
+        let scale0 = reader.word()? as u64;
+        let secret = match reader.u32()? {
+            0 => Secret::Ternary,
+            weight => Secret::Sparse(weight),
+        };
+        let test_only_insecure = match reader.word()? {
+            0 => false,
+            1 => true,
+            other => return Err(format!("params: flag {other} is neither 0 nor 1")),
+        };
+        reader.finish()?;
+        let params = Self { log_n, q, p, levels, digit, scale0, secret, test_only_insecure };
+        params.check_structure().map_err(|error| error.to_string())?;
+        Ok(params)
+    }
+}
+
+fn field<'a, T>(
+    scanner: &mut Scanner<'a>,
+    name: &str,
+    value: impl FnOnce(&mut Scanner<'a>) -> Result<T, String>,
+) -> Result<T, String> {
+    scanner.expect(name)?;
+    scanner.expect("=")?;
+    value(scanner)
+}
+
+fn next_field<'a, T>(
+    scanner: &mut Scanner<'a>,
+    name: &str,
+    value: impl FnOnce(&mut Scanner<'a>) -> Result<T, String>,
+) -> Result<T, String> {
+    scanner.expect(",")?;
+    field(scanner, name, value)
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// Five levels at N = 16; the rescale from level 3 drops two primes and restores one.
+    pub fn tiny() -> Params {
+        let q: Vec<u32> = crate::format::primes::ntt_primes_below(1 << 20, 4).take(7).collect();
+        let p = crate::format::primes::ntt_primes_below(1 << 21, 4).take(2).collect();
+        let set = |indices: &[u32]| Basis::from_primes(indices.iter().map(|&index| Prime::Q(index)));
+        let levels =
+            vec![set(&[0]), set(&[0, 1]), set(&[0, 1, 2]), set(&[0, 1, 3, 4]), set(&[0, 1, 3, 4, 5, 6])];
+        let params = Params {
+            log_n: 4,
+            q,
+            p,
+            levels,
+            digit: 2,
+            scale0: 1 << 19,
+            secret: Secret::Ternary,
+            test_only_insecure: true,
+        };
+        params.check_structure().expect("sound");
+        params
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::text::testing::{round_trip, words_are_canonical};
+
+    #[test]
+    fn text_and_words_give_it_back() {
+        for params in [testing::tiny(), Params::toy(13, 4, 2), Params::toy(12, 0, 1)] {
+            round_trip(&params);
+            words_are_canonical(&params);
+            let sparse = Params { secret: Secret::Sparse(3), test_only_insecure: false, ..params };
+            round_trip(&sparse);
+        }
+        let params = testing::tiny();
+        assert_eq!(
+            params.to_string(),
+            format!(
+                "log_n = 4, q = [{}], p = [{}, {}], levels = [q[0:1], q[0:2], q[0:3], q[0:2]+q[3:5], \
+                 q[0:2]+q[3:7]], digit = 2, scale = 524288, secret = ternary, insecure",
+                params.q.iter().map(u32::to_string).collect::<Vec<_>>().join(", "),
+                params.p[0],
+                params.p[1]
+            )
+        );
+    }
+
+    #[test]
+    fn digits_and_rescales_follow_indices() {
+        let params = testing::tiny();
+        let digits: Vec<String> = params.digits(params.level_basis(3)).iter().map(Basis::to_string).collect();
+        assert_eq!(digits, ["q[0:2]", "q[3:4]", "q[4:5]"]);
+        let (dropped, restored) = params.rescale_primes(3).unwrap();
+        assert_eq!((dropped.to_string(), restored.to_string()), ("q[3:5]".into(), "q[2:3]".into()));
+        assert_eq!(params.rescale_primes(0), None);
+        assert_eq!(params.rescale_primes(5), None);
+        assert_eq!(params.key_basis(1).to_string(), "q[0:2]+p[0:2]");
+    }
+
+    #[test]
+    fn refuses_unsound_structure() {
+        let good = testing::tiny();
+        let bad = |change: fn(&mut Params)| {
+            let mut params = good.clone();
+            change(&mut params);
+            let error = params.check_structure().unwrap_err();
+            assert!(Params::parse(&params.to_string()).is_err());
+            error.to_string()
+        };
+        assert!(bad(|p| p.q[1] = p.q[0]).contains("occurs twice"));
+        assert!(bad(|p| p.p[1] = p.q[0]).contains("occurs twice"));
+        assert!(bad(|p| p.q[1] += 2).contains("is not a prime"));
+        assert!(bad(|p| p.log_n = 18).contains("log_n is 18"));
+        assert!(bad(|p| p.levels[1] = Basis::q(0..1)).contains("drops no prime"));
+        assert!(bad(|p| p.levels[1] = Basis::q(0..8)).contains("level 1"));
+        assert!(bad(|p| p.levels[1] = Basis::p(0..1)).contains("level 1"));
+        assert!(bad(|p| p.levels.clear()).contains("0 levels"));
+        assert!(bad(|p| p.digit = 0).contains("digit"));
+        assert!(bad(|p| p.scale0 = 0).contains("scale"));
+        assert!(bad(|p| p.secret = Secret::Sparse(17)).contains("secret"));
+    }
+
+    #[test]
+    fn security_counts_special_primes() {
+        let mut params = Params::toy(13, 4, 1);
+        params.test_only_insecure = false;
+        // Six primes below 2^30 and one below 2^31: 210.99 bits of 214.
+        assert_eq!(params.validate(), Ok(()));
+        params.p = crate::format::primes::ntt_primes_below(1 << 31, 13).take(2).collect();
+        assert!(matches!(params.validate(), Err(ParamsError::Insecure { allowed: 214, log_n: 13, .. })));
+        params.test_only_insecure = true;
+        assert_eq!(params.validate(), Ok(()));
+        assert!(matches!(testing::tiny().check_security(), Err(ParamsError::NotInTable(_))));
+        params.p.clear();
+        params.secret = Secret::Sparse(64);
+        assert!(matches!(params.check_security(), Err(ParamsError::NotInTable(_))));
+    }
+
+    #[test]
+    fn hash_depends_on_every_field() {
+        let params = testing::tiny();
+        let mut other = params.clone();
+        other.scale0 += 1;
+        assert_ne!(params.hash(), other.hash());
+        assert_eq!(params.hash(), Params::parse(&params.to_string()).unwrap().hash());
+    }
+}
