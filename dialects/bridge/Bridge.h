@@ -34,6 +34,13 @@ mlir::FailureOr<llvm::SmallVector<int64_t>> parseShape(mlir::AsmParser &parser);
 /// Prints a shape the way `parseShape` reads it.
 void printShape(mlir::AsmPrinter &printer, llvm::ArrayRef<int64_t> shape);
 
+/// Directive `custom<SignatureAndBody>($region)`: the arguments of the region's
+/// entry block in parentheses, then the region.
+mlir::ParseResult parseSignatureAndBody(mlir::OpAsmParser &parser,
+                                        mlir::Region &body);
+void printSignatureAndBody(mlir::OpAsmPrinter &printer, mlir::Operation *op,
+                           mlir::Region &body);
+
 /// The inherent attributes of an op under construction, whether they are still
 /// in a dictionary or already in properties.
 template <typename Op>

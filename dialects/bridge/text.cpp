@@ -157,6 +157,28 @@ void ceria::printShape(AsmPrinter &printer, ArrayRef<int64_t> shape) {
     llvm::interleave(shape, printer.getStream(), "x");
 }
 
+ParseResult ceria::parseSignatureAndBody(OpAsmParser &parser, Region &body) {
+  SmallVector<OpAsmParser::Argument> arguments;
+  if (parser.parseArgumentList(arguments, OpAsmParser::Delimiter::Paren,
+                               /*allowType=*/true))
+    return failure();
+  if (parser.parseRegion(body, arguments))
+    return failure();
+  if (body.empty())
+    body.emplaceBlock();
+  return success();
+}
+
+void ceria::printSignatureAndBody(OpAsmPrinter &printer, Operation *,
+                                  Region &body) {
+  printer << '(';
+  llvm::interleaveComma(body.getArguments(), printer, [&](BlockArgument arg) {
+    printer.printRegionArgument(arg);
+  });
+  printer << ") ";
+  printer.printRegion(body, /*printEntryBlockArgs=*/false);
+}
+
 void ceria::pushFoldedValue(void *results, MlirValue value) {
   static_cast<SmallVectorImpl<OpFoldResult> *>(results)->push_back(
       unwrap(value));

@@ -1,0 +1,35 @@
+//===- KernelAttrs.td - attributes of the kernel dialect -------------------===//
+//
+// Sets of primes, and the kinds of tables.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef CERIA_KERNEL_ATTRS
+#define CERIA_KERNEL_ATTRS
+
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
+include "bridge/Rust.td"
+include "kernel/KernelDialect.td"
+
+def Kernel_ModuliAttr : AttrDef<Kernel_Dialect, "Moduli"> {
+  let mnemonic = "moduli";
+  let summary = "a set of primes of the module's parameters, in the order of the basis";
+  let parameters = (ins RustParam<"basis">:$basis);
+  let assemblyFormat = "`<` $basis `>`";
+}
+
+def Kernel_TableKind : I32EnumAttr<"TableKind", "what the entries of a table are", [
+    I32EnumAttrCase<"Plaintext", 0, "plaintext">,
+    I32EnumAttrCase<"RelinKey", 1, "relin_key">,
+    I32EnumAttrCase<"GaloisKey", 2, "galois_key">,
+    I32EnumAttrCase<"Automorphism", 3, "automorphism">,
+    I32EnumAttrCase<"Index", 4, "index">,
+  ]> {
+  let cppNamespace = "::ceria::kernel";
+  let genSpecializedAttr = 0;
+}
+
+def Kernel_TableKindAttr : EnumAttr<Kernel_Dialect, Kernel_TableKind, "table_kind">;
+
+#endif // CERIA_KERNEL_ATTRS
