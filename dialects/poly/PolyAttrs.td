@@ -20,10 +20,11 @@ def Poly_Form : I32EnumAttr<"Form", "what the words of a limb are", [
 
 def Poly_TableKind : I32EnumAttr<"TableKind", "what the entries of a table are", [
     I32EnumAttrCase<"Plaintext", 0, "plaintext">,
-    I32EnumAttrCase<"RelinKey", 1, "relin_key">,
-    I32EnumAttrCase<"GaloisKey", 2, "galois_key">,
-    I32EnumAttrCase<"Galois", 3, "galois">,
-    I32EnumAttrCase<"Index", 4, "index">,
+    I32EnumAttrCase<"Diagonals", 1, "diagonals">,
+    I32EnumAttrCase<"RelinKey", 2, "relin_key">,
+    I32EnumAttrCase<"GaloisKey", 3, "galois_key">,
+    I32EnumAttrCase<"Galois", 4, "galois">,
+    I32EnumAttrCase<"Index", 5, "index">,
   ]> {
   let cppNamespace = "::ceria::poly";
   let genSpecializedAttr = 0;

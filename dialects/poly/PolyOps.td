@@ -48,7 +48,6 @@ def Poly_SubOp : Poly_BinaryOp<"sub"> {
     %c = poly.sub %a, %b : !poly.rns<q[0:2], eval>, !poly.rns<q[0:2], eval>
     ```
   }];
-  let hasCanonicalizer = 1;
 }
 
 def Poly_MulOp : Poly_BinaryOp<"mul", [Commutative]> {
@@ -58,7 +57,6 @@ def Poly_MulOp : Poly_BinaryOp<"mul", [Commutative]> {
     %c = poly.mul %a, %b : !poly.rns<q[0:2], eval>, !poly.rns<q[0:2], eval, period = 16>
     ```
   }];
-  let hasVerifier = 1;
 }
 
 def Poly_NegOp : Poly_Op<"neg", [Pure, SameOperandsAndResultType]> {
@@ -150,7 +148,6 @@ def Poly_NttOp : Poly_Op<"ntt", [Pure, DeclareOpInterfaceMethods<InferTypeOpInte
   let arguments = (ins Poly_Rns:$input);
   let results = (outs Poly_Rns:$result);
   let assemblyFormat = "$input attr-dict `:` type($input)";
-  let hasVerifier = 1;
   let hasFolder = 1;
 }
 
@@ -164,7 +161,6 @@ def Poly_InttOp : Poly_Op<"intt", [Pure, DeclareOpInterfaceMethods<InferTypeOpIn
   let arguments = (ins Poly_Rns:$input);
   let results = (outs Poly_Rns:$result);
   let assemblyFormat = "$input attr-dict `:` type($input)";
-  let hasVerifier = 1;
   let hasFolder = 1;
 }
 
@@ -219,7 +215,6 @@ def Poly_ConcatLimbsOp : Poly_Op<"concat_limbs", [Pure, DeclareOpInterfaceMethod
   let arguments = (ins Variadic<Poly_Rns>:$inputs);
   let results = (outs Poly_Rns:$result);
   let assemblyFormat = "$inputs attr-dict `:` type($inputs)";
-  let hasVerifier = 1;
   let hasFolder = 1;
 }
 
@@ -278,7 +273,6 @@ def Poly_ModDownOp : Poly_BasisChangeOp<"mod_down"> {
     ```
   }];
   let hasFolder = 1;
-  let hasCanonicalizer = 1;
 }
 
 def Poly_RescaleOp : Poly_BasisChangeOp<"rescale"> {
@@ -323,7 +317,6 @@ def Poly_InnerProductOp : Poly_Op<"inner_product", [Pure, DeclareOpInterfaceMeth
   let arguments = (ins Poly_RnsTensor:$digits, Poly_RnsTensor:$key);
   let results = (outs Variadic<Poly_Rns>:$results);
   let assemblyFormat = "$digits `,` $key attr-dict `:` type($digits) `,` type($key)";
-  let hasVerifier = 1;
 }
 
 def Poly_WeightedSumOp : Poly_Op<"weighted_sum", [Pure, DeclareOpInterfaceMethods<InferTypeOpInterface>]> {
@@ -345,7 +338,6 @@ def Poly_WeightedSumOp : Poly_Op<"weighted_sum", [Pure, DeclareOpInterfaceMethod
   let assemblyFormat = [{
     $values `,` $weights `[` $lower `to` $upper `]` `by` $choice attr-dict `:` type($values)
   }];
-  let hasVerifier = 1;
 }
 
 //===----------------------------------------------------------------------===//
@@ -360,19 +352,22 @@ def Poly_TableOp : Poly_Op<"table", [Symbol]> {
     * `galois` and `index`: `values` are the entries, the type is `index`.
     * `galois_key`: `values` are Galois elements `g`; an entry is the key from `s(X^g)` to `s`, a
       `tensor<digits x 2 x !poly.rns>`. `relin_key` is the one key from `s^2` to `s`.
-    * `plaintext`: entries are encoded from `source` at `scale` (the text of a scale). When `source` is a
-      symbol of a `ckks.matrix`, `values` holds four numbers an entry: output part, input part, diagonal,
-      and the number of slots by which the diagonal is rotated to the right; for any other symbol `values` are positions in it.
+    * `plaintext`: `values` are parts of the `ckks.vector` that `source` names, encoded at `scale` (the text of a
+      scale), an `!poly.rns` each.
+    * `diagonals`: likewise from a `ckks.matrix`, with four numbers an entry: output part, input part,
+      diagonal, and the number of slots by which the diagonal is rotated to the right before it is encoded.
 
     ```mlir
     poly.table galois @steps [5, 25, 125] : index
     poly.table galois_key @keys [5, 25, 125] : tensor<2x2x!poly.rns<q[0:3]+p[0:2], eval>>
+    poly.table diagonals @fc1_diagonals [0, 0, 0, 0,  0, 0, 9, 8] from @fc1 scale "S(2)"
+      : !poly.rns<q[0:3]+p[0:2], eval>
     ```
   }];
   let arguments = (ins Poly_TableKindAttr:$kind, SymbolNameAttr:$sym_name, DenseI64ArrayAttr:$values,
-                       OptionalAttr<AnyAttr>:$source, OptionalAttr<StrAttr>:$scale, TypeAttr:$type);
+                       OptionalAttr<FlatSymbolRefAttr>:$source, OptionalAttr<StrAttr>:$scale, TypeAttr:$type);
   let assemblyFormat = [{
-    $kind $sym_name $values (`from` `(` $source^ `)`)? (`scale` $scale^)? attr-dict `:` $type
+    $kind $sym_name $values (`from` $source^)? (`scale` $scale^)? attr-dict `:` $type
   }];
   let hasVerifier = 1;
 }
