@@ -39,6 +39,8 @@ use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::text::{TextParam, WordReader};
+
 /// The largest number of slots or ciphertexts a layout may span.
 const MAX_SPAN: u64 = 1 << 32;
 
@@ -528,41 +530,6 @@ impl Layout {
             None => Self::new(Vec::new(), parse_pieces(first)?),
         }
     }
-
-    /// The layout as integers: the number of ciphertext pieces, then three words for each piece.
-    pub fn to_words(&self) -> Vec<i64> {
-        let mut words = vec![self.ciphertexts.len() as i64];
-        for piece in self.ciphertexts.iter().chain(&self.slots) {
-            words.extend(match *piece {
-                Piece::Dim { dim, extent, stride } => [i64::from(dim), i64::from(extent), i64::from(stride)],
-                Piece::Replicate { extent, roll } => [REPLICATE_WORD, i64::from(extent), i64::from(roll)],
-                Piece::Gap { extent } => [GAP_WORD, i64::from(extent), 0],
-            });
-        }
-        words
-    }
-
-    /// The inverse of [`Layout::to_words`]; verifies the layout.
-    pub fn from_words(words: &[i64]) -> Result<Self, LayoutError> {
-        let bad = || LayoutError::Syntax("a layout's words are malformed".into());
-        let (&count, rest) = words.split_first().ok_or_else(bad)?;
-        if rest.len() % 3 != 0 {
-            return Err(bad());
-        }
-        let small = |w: i64| u32::try_from(w).map_err(|_| bad());
-        let mut pieces = Vec::with_capacity(rest.len() / 3);
-        for word in rest.chunks_exact(3) {
-            let (extent, last) = (small(word[1])?, small(word[2])?);
-            pieces.push(match word[0] {
-                REPLICATE_WORD => Piece::Replicate { extent, roll: last },
-                GAP_WORD => Piece::Gap { extent },
-                dim => Piece::Dim { dim: small(dim)?, extent, stride: last },
-            });
-        }
-        let count = usize::try_from(count).ok().filter(|c| *c <= pieces.len()).ok_or_else(bad)?;
-        let slots = pieces.split_off(count);
-        Self::new(pieces, slots)
-    }
 }
 
 const REPLICATE_WORD: i64 = -1;
@@ -585,14 +552,18 @@ fn merge(pieces: Vec<Piece>) -> Vec<Piece> {
     let mut merged: Vec<Piece> = Vec::with_capacity(pieces.len());
     for piece in pieces.into_iter().filter(|p| p.extent() != 1) {
         let joined = match (merged.last(), piece) {
-            (Some(Piece::Gap { extent: a }), Piece::Gap { extent: b }) => Some(Piece::Gap { extent: a * b }),
+            (Some(Piece::Gap { extent: a }), Piece::Gap { extent: b }) => {
+                Some(Piece::Gap { extent: a.saturating_mul(b) })
+            }
             (Some(Piece::Replicate { extent: a, roll: 0 }), Piece::Replicate { extent: b, roll: 0 }) => {
-                Some(Piece::replicate(a * b))
+                Some(Piece::replicate(a.saturating_mul(b)))
             }
             (
                 Some(&Piece::Dim { dim: d, extent: a, stride: high }),
                 Piece::Dim { dim, extent: b, stride: low },
-            ) if d == dim && high == b * low => Some(Piece::dim(dim, a * b, low)),
+            ) if d == dim && u64::from(high) == u64::from(b) * u64::from(low) => {
+                Some(Piece::dim(dim, a.saturating_mul(b), low))
+            }
             _ => None,
         };
         match joined {
@@ -644,6 +615,51 @@ impl fmt::Display for Layout {
     }
 }
 
+impl TextParam for Layout {
+    const NAME: &'static str = "layout";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        Layout::parse(text).map_err(|e| e.to_string())
+    }
+
+    /// The number of ciphertext pieces, then three words for each piece.
+    fn to_words(&self) -> Vec<i64> {
+        let mut words = vec![self.ciphertexts.len() as i64];
+        for piece in self.ciphertexts.iter().chain(&self.slots) {
+            words.extend(match *piece {
+                Piece::Dim { dim, extent, stride } => [i64::from(dim), i64::from(extent), i64::from(stride)],
+                Piece::Replicate { extent, roll } => [REPLICATE_WORD, i64::from(extent), i64::from(roll)],
+                Piece::Gap { extent } => [GAP_WORD, i64::from(extent), 0],
+            });
+        }
+        words
+    }
+
+    fn from_words(words: &[i64]) -> Result<Self, String> {
+        let mut reader = WordReader::new("layout", words);
+        let count = reader.count()?;
+        let mut pieces = Vec::new();
+        for _ in 0..(words.len() - 1) / 3 {
+            let (kind, extent, last) = (reader.word()?, reader.u32()?, reader.u32()?);
+            pieces.push(match kind {
+                REPLICATE_WORD => Piece::Replicate { extent, roll: last },
+                GAP_WORD if last == 0 => Piece::Gap { extent },
+                dim => {
+                    let dim =
+                        u32::try_from(dim).map_err(|_| format!("layout: piece kind {dim} is unknown"))?;
+                    Piece::Dim { dim, extent, stride: last }
+                }
+            });
+        }
+        reader.finish()?;
+        if count > pieces.len() {
+            return Err(format!("layout: {count} ciphertext pieces among {} pieces", pieces.len()));
+        }
+        let slots = pieces.split_off(count);
+        Self::new(pieces, slots).map_err(|e| e.to_string())
+    }
+}
+
 impl std::str::FromStr for Layout {
     type Err = LayoutError;
 
@@ -665,3 +681,6 @@ impl From<Layout> for String {
         layout.to_string()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

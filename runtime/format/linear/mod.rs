@@ -21,3 +21,6 @@ pub use bsgs::{Bsgs, RotationCost};
 pub use diagonals::{DiagonalValues, SlotMatrix};
 pub use matrix::SparseMatrix;
 pub use op::{LinearError, LinearOp, Step};
+
+#[cfg(test)]
+mod tests;
