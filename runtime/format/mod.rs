@@ -7,5 +7,6 @@ pub mod manifest;
 pub mod params;
 pub mod primes;
 pub mod scale;
+pub mod search;
 pub mod security;
 pub mod text;
