@@ -10,3 +10,4 @@ pub mod scale;
 pub mod search;
 pub mod security;
 pub mod text;
+pub mod twiddles;
