@@ -1,0 +1,409 @@
+//! Keys.
+//!
+//! A secret key is a polynomial s with small coefficients. A switching key takes a ciphertext component that decrypts
+//! under s' to one that decrypts under s; s' is s^2 (relinearisation) or s(X^g) (rotations and conjugation). For digit j
+//! of its basis it is (b_j, a_j) with b_j = -a_j s + e_j + g_j s', where g_j is P modulo the digit's primes and 0 modulo
+//! all others. The basis is that of the level up to which the key is used, plus the special primes: a key is trimmed
+//! when it is made, and works at that level only (a lower level's digits may be cut differently).
+//!
+//! a_j is stored as a seed, fresh for each digit of each key. Types that hold secrets have no `Debug` and are overwritten
+//! when dropped.
+
+use rayon::prelude::*;
+use zeroize::Zeroizing;
+
+use super::context::{Context, small_to_limb};
+use super::sampling::{SecretRng, Seed, fresh_seed, uniform_limb};
+use super::{ClientError, RnsPoly};
+use crate::format::basis::{Basis, Prime};
+use crate::format::params::{Params, Secret};
+use crate::format::primes::{add_mod, mul_mod, sub_mod, to_montgomery};
+
+/// Names a key pair: random, the same in all files made with one secret key.
+pub type KeyPairId = [u8; 16];
+
+/// What a switching key switches from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyKind {
+    /// From s^2.
+    Relinearize,
+    /// From s(X^g), to be used after the automorphism X -> X^g: rotations and conjugation.
+    Galois(u32),
+}
+
+/// A switching key that a program needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeySpec {
+    /// What it switches from.
+    pub kind: KeyKind,
+    /// The level at which it is used.
+    pub level: u32,
+}
+
+impl KeyKind {
+    /// The key of a rotation to the left by `step` slots (negative: to the right).
+    pub fn rotation(params: &Params, step: i64) -> Self {
+        KeyKind::Galois(rotation_element(params.log_n, step))
+    }
+
+    /// The key of complex conjugation.
+    pub fn conjugation(params: &Params) -> Self {
+        KeyKind::Galois(2 * params.n() as u32 - 1)
+    }
+}
+
+/// The automorphism 5^step mod 2N that rotates the slots left by `step`.
+pub fn rotation_element(log_n: u32, step: i64) -> u32 {
+    let slots = 1i64 << (log_n - 1);
+    let order = 2u64 << log_n;
+    (0..step.rem_euclid(slots)).fold(1u64, |g, _| g * 5 % order) as u32
+}
+
+/// A secret key.
+pub struct SecretKey {
+    pub(super) coefficients: Zeroizing<Vec<i8>>,
+    pub(super) id: KeyPairId,
+}
+
+impl SecretKey {
+    /// A new key with a new identity.
+    pub fn generate(context: &Context) -> Result<Self, ClientError> {
+        let mut rng = SecretRng::from_system()?;
+        let n = context.n();
+        let coefficients = match context.params().secret {
+            Secret::Ternary => rng.ternary(n),
+            Secret::Sparse(weight) => rng.sparse(n, weight as usize),
+        };
+        let mut id = KeyPairId::default();
+        id.copy_from_slice(&fresh_seed()?[..16]);
+        Ok(Self { coefficients, id })
+    }
+
+    /// The identity of the key pair.
+    pub fn id(&self) -> KeyPairId {
+        self.id
+    }
+
+    /// s modulo a prime, in evaluation form.
+    pub(super) fn limb(&self, context: &Context, prime: Prime) -> Zeroizing<Vec<u32>> {
+        let mut limb = Zeroizing::new(vec![0; context.n()]);
+        small_to_limb(context, &self.coefficients, prime, &mut limb);
+        limb
+    }
+
+    /// The coefficients of s(X^g).
+    fn automorphism(&self, galois: u32) -> Zeroizing<Vec<i8>> {
+        let n = self.coefficients.len();
+        let mut image = Zeroizing::new(vec![0i8; n]);
+        for (k, &coefficient) in self.coefficients.iter().enumerate() {
+            let power = (k as u64 * u64::from(galois) % (2 * n as u64)) as usize;
+            if power < n { image[power] = coefficient } else { image[power - n] = -coefficient }
+        }
+        image
+    }
+}
+
+/// A public encryption key: (b, a) = (-a s + e, a) over all ciphertext primes and the first special prime.
+pub struct PublicKey {
+    /// The primes of the limbs.
+    pub(super) basis: Basis,
+    /// `[limb][N]`.
+    pub(super) b: Vec<u32>,
+    pub(super) seed: Seed,
+    pub(super) id: KeyPairId,
+}
+
+impl PublicKey {
+    /// The basis of public keys: the first special prime, if there is one, is for dropping most of the encryption noise.
+    pub fn basis(params: &Params) -> Basis {
+        let special = Basis::p(0..params.p.len().min(1) as u32);
+        Basis::q(0..params.q.len() as u32).union(&special)
+    }
+
+    /// The public key of a secret key.
+    pub fn generate(context: &Context, secret: &SecretKey) -> Result<Self, ClientError> {
+        let mut rng = SecretRng::from_system()?;
+        let seed = fresh_seed()?;
+        let basis = Self::basis(context.params());
+        let error = rng.error(context.n());
+        let mut b = vec![0; basis.len() * context.n()];
+        let limbs: Vec<_> = basis.iter().zip(b.chunks_exact_mut(context.n())).collect();
+        limbs.into_par_iter().for_each(|(prime, limb)| {
+            mask_limb(context, secret, &seed, &error, prime, limb);
+        });
+        Ok(Self { basis, b, seed, id: secret.id })
+    }
+
+    /// The identity of the key pair.
+    pub fn id(&self) -> KeyPairId {
+        self.id
+    }
+}
+
+/// A switching key; half of it is seeds.
+pub struct SwitchKey {
+    pub(super) spec: KeySpec,
+    /// One a digit.
+    pub(super) seeds: Vec<Seed>,
+    /// `[digit][limb][N]`.
+    pub(super) b: Vec<u32>,
+}
+
+impl SwitchKey {
+    /// Makes the key that `spec` names.
+    pub fn generate(context: &Context, secret: &SecretKey, spec: KeySpec) -> Result<Self, ClientError> {
+        let n = context.n();
+        let level = context.level(spec.level)?;
+        check_kind(context.params(), spec.kind)?;
+        let basis = context.params().key_basis(spec.level);
+        let digits = context.params().digits(level);
+        let mut rng = SecretRng::from_system()?;
+        let errors: Vec<_> = digits.iter().map(|_| rng.error(n)).collect();
+        let seeds = digits.iter().map(|_| fresh_seed()).collect::<Result<Vec<_>, _>>()?;
+        let image = match spec.kind {
+            KeyKind::Galois(galois) => Some(secret.automorphism(galois)),
+            KeyKind::Relinearize => None,
+        };
+        let mut b = vec![0; digits.len() * basis.len() * n];
+        let limbs: Vec<_> = b.chunks_exact_mut(n).enumerate().collect();
+        let primes: Vec<Prime> = basis.iter().collect();
+        limbs.into_par_iter().for_each(|(index, limb)| {
+            let (digit, prime) = (index / primes.len(), primes[index % primes.len()]);
+            mask_limb(context, secret, &seeds[digit], &errors[digit], prime, limb);
+            if digits[digit].contains(prime) {
+                let q = context.params().prime(prime);
+                let gadget = context.params().p.iter().fold(1, |product, p| mul_mod(product, p % q, q));
+                let source = match &image {
+                    Some(image) => {
+                        let mut source = Zeroizing::new(vec![0; n]);
+                        small_to_limb(context, image, prime, &mut source);
+                        source
+                    }
+                    None => {
+                        let mut source = secret.limb(context, prime);
+                        source.iter_mut().for_each(|s| *s = mul_mod(*s, *s, q));
+                        source
+                    }
+                };
+                for (word, &s) in limb.iter_mut().zip(source.iter()) {
+                    *word = add_mod(*word, mul_mod(s, gadget, q), q);
+                }
+            }
+        });
+        Ok(Self { spec, seeds, b })
+    }
+
+    /// What the key is for.
+    pub fn spec(&self) -> KeySpec {
+        self.spec
+    }
+
+    /// The number of words [`SwitchKey::expand_montgomery`] writes for a key: digits * 2 * limbs * N.
+    pub fn expanded_len(params: &Params, level: u32) -> usize {
+        let Some(basis) = params.get_level(level) else { return 0 };
+        params.digits(basis).len() * 2 * params.key_basis(level).len() * params.n()
+    }
+
+    /// Writes the whole key in Montgomery form as `[digit][2][limb][N]`: b, then a from its seed. Limbs are in the
+    /// order of [`Params::key_basis`], digits in that of [`Params::digits`].
+    pub fn expand_montgomery(&self, context: &Context, out: &mut [u32]) -> Result<(), ClientError> {
+        let n = context.n();
+        let expected = Self::expanded_len(context.params(), self.spec.level);
+        if out.len() != expected {
+            return Err(ClientError::Shape(format!(
+                "an expanded key has {expected} words, {} were given",
+                out.len()
+            )));
+        }
+        let primes: Vec<Prime> = context.params().key_basis(self.spec.level).iter().collect();
+        out.par_chunks_exact_mut(n).enumerate().for_each(|(index, limb)| {
+            let (row, place) = (index / primes.len(), index % primes.len());
+            let (digit, q) = (row / 2, context.params().prime(primes[place]));
+            if row % 2 == 0 {
+                let start = (digit * primes.len() + place) * n;
+                limb.copy_from_slice(&self.b[start..start + n]);
+            } else {
+                uniform_limb(&self.seeds[digit], q, limb);
+            }
+            let montgomery = Montgomery::new(q);
+            limb.iter_mut().for_each(|word| *word = montgomery.of(*word));
+        });
+        Ok(())
+    }
+
+    /// The two polynomials of a digit, for interpreters and tests.
+    pub fn digit(&self, context: &Context, digit: usize) -> Option<[RnsPoly; 2]> {
+        let n = context.n();
+        let basis = context.params().key_basis(self.spec.level);
+        let seed = self.seeds.get(digit)?;
+        let b = self.b.chunks_exact(basis.len() * n).nth(digit)?.to_vec();
+        let mut a = vec![0; basis.len() * n];
+        for (prime, limb) in basis.iter().zip(a.chunks_exact_mut(n)) {
+            uniform_limb(seed, context.params().prime(prime), limb);
+        }
+        Some([RnsPoly { basis: basis.clone(), words: b }, RnsPoly { basis, words: a }])
+    }
+}
+
+/// Fails unless the automorphism exists.
+pub(super) fn check_kind(params: &Params, kind: KeyKind) -> Result<(), ClientError> {
+    match kind {
+        KeyKind::Galois(galois) if galois % 2 == 0 || galois as usize >= 2 * params.n() => {
+            Err(ClientError::Shape(format!("{galois} is no automorphism at N = 2^{}", params.log_n)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// -a s + e modulo a prime, a from its seed.
+fn mask_limb(
+    context: &Context,
+    secret: &SecretKey,
+    seed: &Seed,
+    error: &[i8],
+    prime: Prime,
+    out: &mut [u32],
+) {
+    let q = context.params().prime(prime);
+    let s = secret.limb(context, prime);
+    let mut a = vec![0; context.n()];
+    uniform_limb(seed, q, &mut a);
+    small_to_limb(context, error, prime, out);
+    for ((word, &a), &s) in out.iter_mut().zip(&a).zip(s.iter()) {
+        *word = sub_mod(*word, mul_mod(a, s, q), q);
+    }
+}
+
+/// Conversion to Montgomery form by Shoup's multiplication.
+struct Montgomery {
+    q: u32,
+    factor: u32,
+    shoup: u32,
+}
+
+impl Montgomery {
+    fn new(q: u32) -> Self {
+        let factor = to_montgomery(1, q);
+        Self { q, factor, shoup: crate::format::primes::shoup(factor, q) }
+    }
+
+    #[inline(always)]
+    fn of(&self, x: u32) -> u32 {
+        let quotient = ((u64::from(x) * u64::from(self.shoup)) >> 32) as u32;
+        let product = x.wrapping_mul(self.factor).wrapping_sub(quotient.wrapping_mul(self.q));
+        product.min(product.wrapping_sub(self.q))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context() -> Context {
+        Context::new(Params::toy(8, 3, 2)).unwrap()
+    }
+
+    #[test]
+    fn rotations_are_powers_of_five() {
+        assert_eq!(rotation_element(4, 0), 1);
+        assert_eq!(rotation_element(4, 1), 5);
+        assert_eq!(rotation_element(4, 2), 25);
+        assert_eq!(rotation_element(4, 3), 29);
+        assert_eq!(rotation_element(4, -1), rotation_element(4, 7));
+        assert_eq!(rotation_element(4, 8), 1);
+    }
+
+    #[test]
+    fn a_digit_decrypts_to_its_gadget() {
+        let context = context();
+        let params = context.params();
+        let secret = SecretKey::generate(&context).unwrap();
+        for kind in [KeyKind::Relinearize, KeyKind::Galois(5), KeyKind::conjugation(params)] {
+            for level in [1, 3] {
+                let key = SwitchKey::generate(&context, &secret, KeySpec { kind, level }).unwrap();
+                let digits = params.digits(params.level_basis(level));
+                assert_eq!(key.seeds.len(), digits.len());
+                for (index, digit) in digits.iter().enumerate() {
+                    let [b, a] = key.digit(&context, index).unwrap();
+                    for prime in b.basis.clone().iter() {
+                        let q = params.prime(prime);
+                        let s = secret.limb(&context, prime);
+                        let source = match kind {
+                            KeyKind::Relinearize => s.iter().map(|&s| mul_mod(s, s, q)).collect::<Vec<_>>(),
+                            KeyKind::Galois(galois) => {
+                                let mut image = vec![0; context.n()];
+                                small_to_limb(&context, &secret.automorphism(galois), prime, &mut image);
+                                image
+                            }
+                        };
+                        let special = params.p.iter().fold(1, |product, &p| mul_mod(product, p % q, q));
+                        let gadget = if digit.contains(prime) { special } else { 0 };
+                        let (b, a) = (b.limb(prime).unwrap(), a.limb(prime).unwrap());
+                        let mut noise: Vec<u32> = (0..context.n())
+                            .map(|k| {
+                                let value = add_mod(b[k], mul_mod(a[k], s[k], q), q);
+                                sub_mod(value, mul_mod(gadget, source[k], q), q)
+                            })
+                            .collect();
+                        context.ntt(prime).inverse(&mut noise);
+                        let largest = noise.iter().map(|&x| crate::format::primes::centre(x, q).abs()).max();
+                        assert!((1..=21).contains(&largest.unwrap()), "{largest:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn automorphisms_permute_values() {
+        // Index i holds a(psi^(2 brv(i) + 1)); the image holds there a(psi^(g (2 brv(i) + 1))).
+        use crate::format::primes::bit_reverse;
+        let context = context();
+        let secret = SecretKey::generate(&context).unwrap();
+        let (n, log_n) = (context.n(), context.params().log_n);
+        let s = secret.limb(&context, Prime::Q(0));
+        let galois = rotation_element(log_n, 3);
+        let mut image = vec![0; n];
+        small_to_limb(&context, &secret.automorphism(galois), Prime::Q(0), &mut image);
+        for (i, &value) in image.iter().enumerate() {
+            let exponent = (2 * bit_reverse(i, log_n) + 1) * galois as usize % (2 * n);
+            assert_eq!(value, s[bit_reverse(exponent / 2, log_n)]);
+        }
+    }
+
+    #[test]
+    fn expansion_is_the_key_in_montgomery_form() {
+        let context = context();
+        let params = context.params();
+        let secret = SecretKey::generate(&context).unwrap();
+        let spec = KeySpec { kind: KeyKind::rotation(params, 2), level: 2 };
+        let key = SwitchKey::generate(&context, &secret, spec).unwrap();
+        let mut out = vec![0; SwitchKey::expanded_len(params, 2)];
+        key.expand_montgomery(&context, &mut out).unwrap();
+        let limbs = params.key_basis(2).len();
+        for (digit, rows) in out.chunks_exact(2 * limbs * context.n()).enumerate() {
+            let polys = key.digit(&context, digit).unwrap();
+            for (row, poly) in rows.chunks_exact(limbs * context.n()).zip(polys) {
+                let expected: Vec<u32> = poly
+                    .basis
+                    .iter()
+                    .zip(poly.words.chunks_exact(context.n()))
+                    .flat_map(|(prime, limb)| limb.iter().map(move |&x| (prime, x)))
+                    .map(|(prime, x)| to_montgomery(x, params.prime(prime)))
+                    .collect();
+                assert_eq!(row, expected);
+            }
+        }
+        assert!(key.expand_montgomery(&context, &mut out[1..]).is_err());
+    }
+
+    #[test]
+    fn refuses_what_does_not_exist() {
+        let context = context();
+        let secret = SecretKey::generate(&context).unwrap();
+        let make = |kind, level| SwitchKey::generate(&context, &secret, KeySpec { kind, level }).err();
+        assert!(matches!(make(KeyKind::Relinearize, 4), Some(ClientError::Level { level: 4, max: 3 })));
+        assert!(make(KeyKind::Galois(4), 1).is_some());
+        assert!(make(KeyKind::Galois(513), 1).is_some());
+    }
+}
