@@ -19,7 +19,7 @@ def Fhe_OptionalLayoutParam
   let printer = "::ceria::printRust($_printer, \"layout\", $_self)";
 }
 
-def Fhe_Tensor : TypeDef<Fhe_Dialect, "Tensor"> {
+def Fhe_Tensor : TypeDef<Fhe_Dialect, "EncryptedTensor"> {
   let mnemonic = "tensor";
   let summary = "an encrypted tensor of real numbers";
   let description = [{
