@@ -1,1 +1,3 @@
-//! Passes of the `fhe` dialect.
+//! Passes of the `fhe` dialect, and the mathematics they rest on.
+
+pub mod approximation;
