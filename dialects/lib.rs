@@ -6,6 +6,7 @@
 pub mod bridge;
 pub mod ckks;
 pub mod fhe;
+pub mod interpret;
 pub mod kernel;
 mod module;
 pub mod poly;

@@ -328,28 +328,34 @@ def Ckks_ValuesAttr : TypedArrayAttrBase<DenseF64ArrayAttr, "array of slot vecto
 def Ckks_MatrixOp : Ckks_Op<"matrix", [Symbol]> {
   let summary = "a matrix of slots, by its generalised diagonals";
   let description = [{
-    A linear map from `inputs` to `outputs` ciphertexts. Block (o, i), at index
-    `o * inputs + i` of `diagonals`, lists the diagonals d for which the slot vector
-    `diag[o, i, d]` may be non-zero, ascending and in `0 <= d < slots`:
+    A linear map from `inputs` to `outputs` ciphertexts of `slots` slots. Block (o, i), at
+    index `o * inputs + i` of `diagonals`, lists the diagonals d for which the slot vector
+    `diag[o, i, d]` may be non-zero, ascending, between `-slots` and `slots`:
 
         y_o[j] = sum over i, d of diag[o, i, d][j] * x_i[(j + d) mod slots]
+
+    `split`, a modulus m and a first step f, says how it is computed: the baby step of d is
+    the number congruent to d modulo m in [f, f + m), the giant step is the rest. Without it
+    every diagonal is a baby step. Every diagonal vector repeats with `period`, a power of
+    two.
 
     The numbers come from one of two places. `linear` describes them as a linear operator
     on tensors, JSON of the runtime's `LinearOp`, over the clear `weights` it names and
     between two layouts, multiplied by `factor`; they are computed when the bundle is made
-    or loaded. `values` lists them, one vector a diagonal in the order of `diagonals`; a
-    shorter vector whose length is a power of two is repeated over the slots.
+    or loaded. `values` lists one period of each diagonal, in the order of `diagonals`.
 
     ```mlir
-    ckks.matrix @twice {inputs = 1, outputs = 1, diagonals = [array<i64: 0>],
-                        values = [array<f64: 2.0>]}
+    ckks.matrix @shift {slots = 4, inputs = 1, outputs = 1, period = 1,
+                        diagonals = [array<i64: 0, 1>],
+                        values = [array<f64: 2.0>, array<f64: 1.0>]}
     ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$inputs, I64Attr:$outputs,
-      Ckks_DiagonalsAttr:$diagonals, OptionalAttr<StrAttr>:$linear,
+  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$slots, I64Attr:$inputs,
+      I64Attr:$outputs, I64Attr:$period, Ckks_DiagonalsAttr:$diagonals,
+      OptionalAttr<DenseI64ArrayAttr>:$split, OptionalAttr<StrAttr>:$linear,
       OptionalAttr<FlatSymbolRefArrayAttr>:$weights,
       OptionalAttr<Ckks_LayoutAttr>:$input_layout, OptionalAttr<Ckks_LayoutAttr>:$output_layout,
-      DefaultValuedAttr<F64Attr, "1.0">:$factor, OptionalAttr<Ckks_ValuesAttr>:$values);
+      OptionalAttr<F64Attr>:$factor, OptionalAttr<Ckks_ValuesAttr>:$values);
   let assemblyFormat = "$sym_name attr-dict";
   let hasVerifier = 1;
 }
@@ -357,10 +363,10 @@ def Ckks_MatrixOp : Ckks_Op<"matrix", [Symbol]> {
 def Ckks_VectorOp : Ckks_Op<"vector", [Symbol]> {
   let summary = "a clear tensor laid out in the slots of plaintexts";
   let description = [{
-    `parts` slot vectors. Their numbers are a clear tensor `linear` (JSON as in
-    `ckks.matrix`) of the `weights`, laid out by `layout` and multiplied by `factor`; or
-    they are listed in `values`, one vector a part, where a shorter vector whose length is
-    a power of two is repeated over the slots.
+    `parts` slot vectors. `layout` places a clear tensor in them: the first of `weights`,
+    transformed by the linear operator `linear` (JSON of the runtime's `LinearOp`, over the
+    remaining weights) if there is one, and multiplied by `factor`. Or they are listed in
+    `values`, one vector a part, which is repeated over the slots.
 
     ```mlir
     ckks.vector @ones {parts = 1, values = [array<f64: 1.0>]}
@@ -368,7 +374,7 @@ def Ckks_VectorOp : Ckks_Op<"vector", [Symbol]> {
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$parts, OptionalAttr<StrAttr>:$linear,
       OptionalAttr<FlatSymbolRefArrayAttr>:$weights, OptionalAttr<Ckks_LayoutAttr>:$layout,
-      DefaultValuedAttr<F64Attr, "1.0">:$factor, OptionalAttr<Ckks_ValuesAttr>:$values);
+      OptionalAttr<F64Attr>:$factor, OptionalAttr<Ckks_ValuesAttr>:$values);
   let assemblyFormat = "$sym_name attr-dict";
   let hasVerifier = 1;
 }
@@ -389,23 +395,22 @@ def Ckks_EncodeOp : Ckks_Op<"encode", [Pure, OpAsmOpInterface]> {
 def Ckks_LinearTransformOp : Ckks_Op<"linear_transform", [Pure, OpAsmOpInterface]> {
   let summary = "apply a matrix of slots";
   let description = [{
-    `y_o = sum_i sum_d diag[o, i, d] * rotate(x_i, d)` by baby and giant steps: with
-    `d = g * baby + b` and `0 <= b < baby`, the inputs are rotated by every `b` that occurs,
-    and the sum of each giant step by `g * baby`. The diagonals are encoded at `scale`; the
-    results have the operands' level and their scale times `scale`: a rescale comes after
-    it. Uses the rotation keys of all these steps.
+    By baby and giant steps: the inputs are rotated by the matrix's baby steps, multiplied
+    by the diagonals (rotated back by the giant step) and summed; the sum of each giant step
+    is rotated by it. The diagonals are encoded at `scale`; the results have the operands'
+    level, and their scale times `scale`: a rescale comes after it. Uses the rotation keys
+    of all these steps.
 
     ```mlir
-    %y = ckks.linear_transform @fc1(%x) baby 16 at <S(5)>
+    %y = ckks.linear_transform @fc1(%x) at <S(5)>
        : (!ckks.ct<5, S(5)>) -> !ckks.ct<5, S(4)*D(5)>
     ```
   }];
-  let arguments = (ins FlatSymbolRefAttr:$matrix, Variadic<Ckks_CtType>:$inputs, I64Attr:$baby,
+  let arguments = (ins FlatSymbolRefAttr:$matrix, Variadic<Ckks_CtType>:$inputs,
       OptionalAttr<Ckks_ScaleAttr>:$scale);
   let results = (outs Variadic<Ckks_CtType>:$outputs);
   let assemblyFormat = [{
-    $matrix `(` $inputs `)` `baby` $baby (`at` $scale^)? attr-dict `:`
-    functional-type($inputs, $outputs)
+    $matrix `(` $inputs `)` (`at` $scale^)? attr-dict `:` functional-type($inputs, $outputs)
   }];
   let hasVerifier = 1;
 }

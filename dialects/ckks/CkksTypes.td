@@ -29,10 +29,10 @@ def Ckks_LevelParam : AttrOrTypeParameter<"int64_t", "level, or -1 when unplaced
 }
 
 // The scale after a level and a comma; neither where the level is `?`.
-def Ckks_PlacedScaleParam : RustParam<"scale", "exact scale; no words when unplaced"> {
+def Ckks_PlacedScaleParam : RustParam<"scale", "exact scale; 1 when unplaced"> {
   let parser = [{[&]() -> ::mlir::FailureOr<::llvm::SmallVector<int64_t>> {
     if (*_result_level < 0)
-      return ::llvm::SmallVector<int64_t>();
+      return ::llvm::SmallVector<int64_t>{0};  // the words of the scale 1
     if (::mlir::failed($_parser.parseComma()))
       return ::mlir::failure();
     return ::ceria::parseRust($_parser, "scale");
@@ -58,9 +58,6 @@ def Ckks_CtType : Ckks_Type<"Ct", "ct", [
   let parameters = (ins Ckks_LevelParam:$level, Ckks_PlacedScaleParam:$scale,
       DefaultValuedParameter<"int64_t", "2", "number of components">:$size);
   let assemblyFormat = "`<` $level `` $scale (`,` $size^)? `>`";
-  let extraClassDefinition = [{
-    void $cppClass::getAsmName(::mlir::OpAsmSetNameFn setName) const { setName("ct"); }
-  }];
 }
 
 def Ckks_PtType : Ckks_Type<"Pt", "pt", [
@@ -77,9 +74,6 @@ def Ckks_PtType : Ckks_Type<"Pt", "pt", [
   }];
   let parameters = (ins Ckks_LevelParam:$level, Ckks_PlacedScaleParam:$scale);
   let assemblyFormat = "`<` $level `` $scale `>`";
-  let extraClassDefinition = [{
-    void $cppClass::getAsmName(::mlir::OpAsmSetNameFn setName) const { setName("pt"); }
-  }];
 }
 
 #endif // CERIA_CKKS_TYPES_TD
