@@ -1,1 +1,22 @@
-//! (ckks)
+//! The `ckks` dialect: ciphertexts with level, exact scale and size in their types.
+//!
+//! * [`types`]: placements, and the types made of them.
+//! * [`infer`], [`verify`], [`fold`], [`canonicalize`]: the hooks that MLIR calls.
+//! * [`build`]: builders of ops.
+//! * [`effects`]: what analyses ask of an op: how it moves levels and scales, which keys it uses.
+//! * [`matrix`]: the symbols `ckks.matrix` and `ckks.vector` as Rust structures.
+//! * [`interpret`]: the meaning of every op on slot vectors.
+
+pub mod attributes;
+pub mod build;
+mod canonicalize;
+pub mod effects;
+mod fold;
+mod infer;
+pub mod interpret;
+pub mod matrix;
+pub mod types;
+pub mod verify;
+
+pub use crate::bridge::generated::ckks::{CtType, LayoutAttr, ParamsAttr, PtType, ScaleAttr};
+pub use types::Placement;

@@ -8,8 +8,10 @@
 
 mod structural;
 
-use melior::ir::{BlockRef, OperationRef, RegionRef, Value, ValueLike, block::BlockLike, operation::OperationLike,
-    region::RegionLike};
+use melior::ir::{
+    BlockRef, OperationRef, RegionLike, RegionRef, Value, ValueLike, block::BlockLike,
+    operation::OperationLike,
+};
 use std::{any::Any, collections::HashMap, fmt, rc::Rc};
 use thiserror::Error;
 
@@ -109,9 +111,9 @@ impl Datum {
     /// The dialect's own value.
     pub fn get<T: 'static>(&self) -> Result<&T, String> {
         match self {
-            Datum::Object(object) => object
-                .downcast_ref::<T>()
-                .ok_or_else(|| format!("expected a {}", std::any::type_name::<T>())),
+            Datum::Object(object) => {
+                object.downcast_ref::<T>().ok_or_else(|| format!("expected a {}", std::any::type_name::<T>()))
+            }
             other => Err(format!("expected a {}, got {other:?}", std::any::type_name::<T>())),
         }
     }
@@ -271,8 +273,7 @@ impl<'i, 'm> Frame<'i, 'm> {
                 location: op.location().to_string().trim_start_matches("loc(").trim_end_matches(')').into(),
                 message,
             };
-            let operands =
-                op.operands().map(|v| self.get(v)).collect::<Result<Vec<_>, _>>().map_err(fail)?;
+            let operands = op.operands().map(|v| self.get(v)).collect::<Result<Vec<_>, _>>().map_err(fail)?;
             let name = name_of(op);
             if op.next_in_block().is_none() && (name.ends_with(".return") || name.ends_with(".yield")) {
                 return Ok(operands);

@@ -3,10 +3,10 @@
 use super::{Datum, Evaluator, Frame};
 use melior::ir::{
     Attribute, AttributeLike, OperationRef, TypeLike, ValueLike,
-    attribute::{DenseElementsAttribute, FloatAttribute, FlatSymbolRefAttribute, IntegerAttribute},
+    attribute::{DenseElementsAttribute, FlatSymbolRefAttribute, FloatAttribute, IntegerAttribute},
     operation::OperationLike,
     r#type::RankedTensorType,
-    r#type::ShapedTypeLike,
+    r#type::{DimSize, ShapedTypeLike},
 };
 
 /// The evaluators that every interpreter has.
@@ -93,7 +93,11 @@ impl Evaluator for Arith {
         let result = match operands {
             [] if name == "constant" => constant(op.attribute("value").map_err(|e| e.to_string())?)?,
             [condition, yes, no] if name == "select" => {
-                if condition.int()? != 0 { yes.clone() } else { no.clone() }
+                if condition.int()? != 0 {
+                    yes.clone()
+                } else {
+                    no.clone()
+                }
             }
             [Datum::Int(a), Datum::Int(b)] if name == "cmpi" => Datum::Int(compare(op, *a, *b)?.into()),
             [Datum::Int(a), Datum::Int(b)] => Datum::Int(integer(name, *a, *b)?),
@@ -131,10 +135,7 @@ fn constant(value: Attribute<'_>) -> Result<Datum, String> {
 pub fn dense_numbers(value: Attribute<'_>) -> Result<(Vec<usize>, Vec<f64>), String> {
     let dense = DenseElementsAttribute::try_from(value).map_err(|_| format!("has the constant {value}"))?;
     let tensor = RankedTensorType::try_from(value.r#type()).map_err(|e| e.to_string())?;
-    let shape = (0..tensor.rank())
-        .map(|i| tensor.dim_size(i).map(|d| d as usize))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| e.to_string())?;
+    let shape = extents(tensor)?;
     let count = shape.iter().product();
     let element = tensor.element();
     let number = |index: usize| -> Result<f64, String> {
@@ -149,6 +150,16 @@ pub fn dense_numbers(value: Attribute<'_>) -> Result<(Vec<usize>, Vec<f64>), Str
         .map_err(|e| e.to_string())
     };
     Ok((shape, (0..count).map(number).collect::<Result<_, _>>()?))
+}
+
+/// The extents of a tensor type, none of which is dynamic.
+fn extents(tensor: RankedTensorType<'_>) -> Result<Vec<usize>, String> {
+    (0..tensor.rank())
+        .map(|i| match tensor.dim_size(i) {
+            Ok(DimSize::Static(size)) => Ok(size as usize),
+            _ => Err(format!("has the tensor type {tensor}")),
+        })
+        .collect()
 }
 
 fn integer(name: &str, a: i64, b: i64) -> Result<i64, String> {
@@ -211,9 +222,7 @@ impl Evaluator for Tensor {
         let shape = || -> Result<Vec<usize>, String> {
             let result = op.result(0).map_err(|e| e.to_string())?;
             let tensor = RankedTensorType::try_from(result.r#type()).map_err(|e| e.to_string())?;
-            (0..tensor.rank())
-                .map(|i| tensor.dim_size(i).map(|d| d as usize).map_err(|e| e.to_string()))
-                .collect()
+            extents(tensor)
         };
         let result = match (super::name_of(op).as_str(), operands) {
             ("tensor.empty", []) => {

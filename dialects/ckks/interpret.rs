@@ -1,0 +1,249 @@
+//! The meaning of `ckks` on slot vectors.
+//!
+//! A ciphertext or plaintext is the vector of complex numbers it decodes to: exact, or with the errors that the
+//! scheme makes, drawn at random from the noise model ([`Noise`]). Level, scale and size matter only for those
+//! errors; the verifier has seen to them.
+
+use super::{
+    attributes::{float, floats, int, ints, symbol},
+    matrix::{Matrix, Vector, Weights},
+};
+use crate::{
+    interpret::{Datum, Evaluator, Frame, name_of},
+    params_of,
+};
+use melior::ir::{OperationRef, RegionLike, block::BlockLike, operation::OperationLike};
+use num_complex::Complex64;
+use std::{cell::RefCell, collections::BTreeMap};
+
+/// The slots of a ciphertext or plaintext.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slots(pub Vec<Complex64>);
+
+impl Slots {
+    /// Slots of these real numbers.
+    pub fn real(values: &[f64]) -> Self {
+        Slots(values.iter().map(|v| Complex64::new(*v, 0.0)).collect())
+    }
+
+    /// The real parts.
+    pub fn to_real(&self) -> Vec<f64> {
+        self.0.iter().map(|v| v.re).collect()
+    }
+
+    fn map(&self, f: impl Fn(Complex64) -> Complex64) -> Self {
+        Slots(self.0.iter().map(|v| f(*v)).collect())
+    }
+
+    fn zip(&self, other: &Self, f: impl Fn(Complex64, Complex64) -> Complex64) -> Result<Self, String> {
+        if self.0.len() != other.0.len() {
+            return Err(format!("has operands of {} and {} slots", self.0.len(), other.0.len()));
+        }
+        Ok(Slots(self.0.iter().zip(&other.0).map(|(a, b)| f(*a, *b)).collect()))
+    }
+
+    /// Slot `j` of the result is slot `j + step`.
+    pub fn rotate(&self, step: i64) -> Self {
+        let mut slots = self.0.clone();
+        if !slots.is_empty() {
+            let by = step.rem_euclid(slots.len() as i64) as usize;
+            slots.rotate_left(by);
+        }
+        Slots(slots)
+    }
+}
+
+/// What adds the scheme's errors to the results of an op.
+pub trait Noise {
+    /// The standard deviation in a slot of the error that `op` itself adds to its result `index`.
+    fn added(&self, op: OperationRef<'_, '_>, index: usize) -> f64;
+
+    /// A sample of the standard normal distribution.
+    fn normal(&mut self) -> f64;
+}
+
+/// The evaluator of the dialect.
+pub struct Ckks<'w> {
+    weights: &'w Weights<'w>,
+    noise: Option<RefCell<Box<dyn Noise + 'w>>>,
+    /// Diagonals of the matrices used so far, which are costly to make.
+    matrices: RefCell<BTreeMap<String, std::rc::Rc<Diagonals>>>,
+}
+
+struct Diagonals {
+    matrix: Matrix,
+    values: Vec<ceria_runtime::format::linear::DiagonalValues>,
+}
+
+impl<'w> Ckks<'w> {
+    /// Exact slots.
+    pub fn exact(weights: &'w Weights<'w>) -> Self {
+        Self { weights, noise: None, matrices: RefCell::default() }
+    }
+
+    /// Slots with errors.
+    pub fn noisy(weights: &'w Weights<'w>, noise: impl Noise + 'w) -> Self {
+        Self { noise: Some(RefCell::new(Box::new(noise))), ..Self::exact(weights) }
+    }
+
+    fn diagonals(&self, name: &str, frame: &Frame<'_, '_>) -> Result<std::rc::Rc<Diagonals>, String> {
+        if let Some(known) = self.matrices.borrow().get(name) {
+            return Ok(known.clone());
+        }
+        let op = frame.interpreter().symbol(name).ok_or_else(|| format!("refers to unknown @{name}"))?;
+        let matrix = Matrix::read(op)?;
+        let values = matrix.values(self.weights)?;
+        let made = std::rc::Rc::new(Diagonals { matrix, values });
+        self.matrices.borrow_mut().insert(name.into(), made.clone());
+        Ok(made)
+    }
+
+    fn linear_transform(
+        &self,
+        op: OperationRef<'_, '_>,
+        inputs: &[&Slots],
+        frame: &Frame<'_, '_>,
+    ) -> Result<Vec<Slots>, String> {
+        let diagonals = self.diagonals(&symbol(op, "matrix")?, frame)?;
+        let slots = &diagonals.matrix.slots;
+        let count = inputs.first().map_or(0, |s| s.0.len());
+        if inputs.len() != slots.inputs || count % slots.slots != 0 {
+            return Err(format!(
+                "needs {} operands of {} slots, got {} of {count}",
+                slots.inputs,
+                slots.slots,
+                inputs.len()
+            ));
+        }
+        let mut outputs = vec![Slots(vec![Complex64::default(); count]); slots.outputs];
+        for diagonal in &diagonals.values {
+            let rotated = inputs[diagonal.input].rotate(diagonal.diagonal);
+            let period = diagonal.values.len();
+            let output = &mut outputs[diagonal.output].0;
+            for (slot, (sum, value)) in output.iter_mut().zip(&rotated.0).enumerate() {
+                *sum += *value * diagonal.values[slot % period];
+            }
+        }
+        Ok(outputs)
+    }
+
+    fn encode(&self, op: OperationRef<'_, '_>, frame: &Frame<'_, '_>) -> Result<Slots, String> {
+        let name = symbol(op, "vector")?;
+        let vector = frame.interpreter().symbol(&name).ok_or_else(|| format!("refers to unknown @{name}"))?;
+        let parts = Vector::read(vector)?.values(self.weights)?;
+        let part = int(op, "part")?;
+        let part = usize::try_from(part).ok().and_then(|p| parts.get(p));
+        Ok(Slots::real(part.ok_or_else(|| format!("takes a part that @{name} does not have"))?))
+    }
+
+    fn results(
+        &self,
+        op: OperationRef<'_, '_>,
+        name: &str,
+        operands: &[&Slots],
+        frame: &Frame<'_, '_>,
+    ) -> Result<Vec<Slots>, String> {
+        let real = |value: f64| Complex64::new(value, 0.0);
+        let result = match (name, operands) {
+            ("add", [a, b]) => a.zip(b, |a, b| a + b)?,
+            ("sub", [a, b]) => a.zip(b, |a, b| a - b)?,
+            ("mul", [a, b]) => a.zip(b, |a, b| a * b)?,
+            ("add_plain", [a, p]) => a.zip(&repeat(p, a)?, |a, b| a + b)?,
+            ("sub_plain", [a, p]) => a.zip(&repeat(p, a)?, |a, b| a - b)?,
+            ("mul_plain", [a, p]) => a.zip(&repeat(p, a)?, |a, b| a * b)?,
+            ("square", [a]) => a.map(|a| a * a),
+            ("negate", [a]) => a.map(|a| -a),
+            ("conjugate", [a]) => a.map(|a| a.conj()),
+            ("add_const", [a]) => {
+                let value = float(op, "value")?;
+                a.map(|a| a + value)
+            }
+            ("mul_const", [a]) => {
+                let value = float(op, "value")?;
+                a.map(|a| a * value)
+            }
+            ("mul_int", [a]) => {
+                let value = int(op, "value")? as f64;
+                a.map(|a| a * value)
+            }
+            ("relinearize" | "rescale" | "level_reduce" | "adjust", [a]) => Slots::clone(a),
+            ("rotate", [a]) => a.rotate(int(op, "step")?),
+            ("hoisted_rotate", [a]) => {
+                return Ok(ints(op, "steps")?.into_iter().map(|step| a.rotate(step)).collect());
+            }
+            ("eval_poly", [a]) => {
+                let coefficients = floats(op, "coefficients")?;
+                a.map(|x| clenshaw(&coefficients, x, real(1.0)))
+            }
+            ("linear_transform", inputs) => return self.linear_transform(op, inputs, frame),
+            ("encode", []) => self.encode(op, frame)?,
+            _ => return Err("cannot be interpreted".into()),
+        };
+        Ok(vec![result])
+    }
+}
+
+/// A plaintext of fewer slots than the ciphertext, repeated.
+fn repeat(plain: &Slots, like: &Slots) -> Result<Slots, String> {
+    let (have, need) = (plain.0.len(), like.0.len());
+    if have == 0 || need % have != 0 {
+        return Err(format!("has a plaintext of {have} values for {need} slots"));
+    }
+    Ok(Slots(plain.0.iter().copied().cycle().take(need).collect()))
+}
+
+/// `sum_k c_k T_k(x)` by Clenshaw's recurrence.
+fn clenshaw(coefficients: &[f64], x: Complex64, one: Complex64) -> Complex64 {
+    let (mut next, mut after) = (Complex64::default(), Complex64::default());
+    for &c in coefficients.iter().skip(1).rev() {
+        (next, after) = (one * c + x * next * 2.0 - after, next);
+    }
+    one * coefficients.first().copied().unwrap_or(0.0) + x * next - after
+}
+
+impl Evaluator for Ckks<'_> {
+    fn dialect(&self) -> &'static str {
+        "ckks"
+    }
+
+    fn evaluate(
+        &self,
+        op: OperationRef<'_, '_>,
+        operands: &[Datum],
+        frame: &mut Frame<'_, '_>,
+    ) -> Result<Vec<Datum>, String> {
+        let name = name_of(op);
+        let operands = operands.iter().map(Datum::get::<Slots>).collect::<Result<Vec<_>, _>>()?;
+        let name = name.strip_prefix("ckks.").unwrap_or_default();
+        let mut results = self.results(op, name, &operands, frame)?;
+        if let Some(noise) = &self.noise {
+            let mut noise = noise.borrow_mut();
+            for (index, result) in results.iter_mut().enumerate() {
+                let deviation = noise.added(op, index);
+                if deviation > 0.0 {
+                    for slot in &mut result.0 {
+                        // Errors are real and imaginary alike.
+                        let half = deviation * std::f64::consts::FRAC_1_SQRT_2;
+                        *slot += Complex64::new(noise.normal() * half, noise.normal() * half);
+                    }
+                }
+            }
+        }
+        Ok(results.into_iter().map(Datum::object).collect())
+    }
+}
+
+/// The number of slots that an entry function's ciphertexts have: by the parameters, or else by the largest matrix.
+pub fn slot_count(function: OperationRef<'_, '_>) -> Option<usize> {
+    if let Some(params) = params_of(function) {
+        return Some(params.slots());
+    }
+    let module = function.parent_operation()?;
+    let mut next = module.first_region()?.first_block()?.first_operation();
+    let mut most = None;
+    while let Some(op) = next {
+        most = most.max(super::effects::slots_of(op));
+        next = op.next_in_block();
+    }
+    most
+}
