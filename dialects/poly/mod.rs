@@ -1,1 +1,11 @@
-//! (poly)
+//! The `poly` dialect: polynomials of `Z_Q[X]/(X^N+1)` in residue form, hybrid key switching made of its parts,
+//! and tables of keys and plaintexts. Declared in `Poly.td`.
+
+pub mod fold;
+pub mod infer;
+pub mod interpret;
+pub mod ops;
+pub mod ring;
+pub mod verify;
+
+pub use crate::bridge::generated::poly::*;
