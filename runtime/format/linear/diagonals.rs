@@ -57,6 +57,27 @@ pub struct SlotMatrix {
     pub bsgs: Bsgs,
 }
 
+/// A layout with the places of a tensor's elements, computed once and used for many slot matrices.
+#[derive(Debug, Clone)]
+pub struct Placed {
+    layout: Layout,
+    places: Places,
+    elements: usize,
+}
+
+impl Placed {
+    /// The places of a tensor of this shape.
+    pub fn new(layout: Layout, shape: &[usize]) -> Result<Self, LinearError> {
+        let places = layout.places(shape)?;
+        Ok(Self { layout, places, elements: shape.iter().product() })
+    }
+
+    /// The layout.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+}
+
 /// The values of one diagonal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DiagonalValues {
@@ -114,31 +135,28 @@ impl SlotMatrix {
         output: &Layout,
         cost: &RotationCost,
     ) -> Result<Self, LinearError> {
-        let structure = op.structure()?;
-        let shapes = (op.input_shape(), op.output_shape());
-        let (mut matrix, _) = Self::of_structure(&structure, shapes, input, output, cost)?;
+        let placed_input = Placed::new(input.clone(), op.input_shape())?;
+        let placed_output = Placed::new(output.clone(), op.output_shape())?;
+        let (mut matrix, _) = Self::between(&op.structure()?, &placed_input, &placed_output, cost)?;
         matrix.minimise_period(op, input, output)?;
         Ok(matrix)
     }
 
-    /// The cheapest slot matrix of a structure between two layouts, and its cost. The period of the diagonals
-    /// is not minimised yet. `shapes` are those of the input and the output.
-    pub fn of_structure(
+    /// The cheapest slot matrix of a structure between two placed tensors, and its cost. The period of the
+    /// diagonals is not minimised. Of the rows of [`SparseMatrix::sample`] it makes an estimate.
+    pub fn between(
         structure: &SparseMatrix,
-        shapes: (&[usize], &[usize]),
-        input: &Layout,
-        output: &Layout,
+        input: &Placed,
+        output: &Placed,
         cost: &RotationCost,
     ) -> Result<(Self, f64), LinearError> {
-        output.verify_slots(input.slots())?;
-        let search = Search {
-            structure,
-            input,
-            output,
-            input_places: input.places(shapes.0)?,
-            output_places: output.places(shapes.1)?,
-        };
-        search.cheapest(cost)
+        output.layout.verify_slots(input.layout.slots())?;
+        if (structure.columns(), structure.rows()) != (input.elements, output.elements) {
+            return Err(LinearError::Slots(
+                "the tensors do not have the matrix's numbers of elements".into(),
+            ));
+        }
+        Search { structure, input, output }.cheapest(cost)
     }
 
     /// The rotations and products of one application, folds left out.
@@ -397,16 +415,14 @@ impl BlockIndex {
 /// The search for the cheapest set of diagonals.
 struct Search<'a> {
     structure: &'a SparseMatrix,
-    input: &'a Layout,
-    output: &'a Layout,
-    input_places: Places,
-    output_places: Places,
+    input: &'a Placed,
+    output: &'a Placed,
 }
 
 impl Search<'_> {
     /// Tries numbers of folds from the largest down, until more diagonals no longer pay.
     fn cheapest(&self, cost: &RotationCost) -> Result<(SlotMatrix, f64), LinearError> {
-        let most = Frame::max_folds(self.input, self.output);
+        let most = Frame::max_folds(&self.input.layout, &self.output.layout);
         let mut best: Option<(SlotMatrix, f64)> = None;
         let mut worse = 0;
         for folds in (0..=most).rev() {
@@ -426,7 +442,7 @@ impl Search<'_> {
     }
 
     fn with_folds(&self, folds: usize, cost: &RotationCost) -> (SlotMatrix, f64) {
-        let frame = Frame::new(self.input, self.output, folds);
+        let frame = Frame::new(&self.input.layout, &self.output.layout, folds);
         let first = self.with_order(frame, folds, false, cost);
         if !self.has_choice(frame) {
             return first;
@@ -444,11 +460,11 @@ impl Search<'_> {
     ) -> (SlotMatrix, f64) {
         let blocks = self.blocks(frame, centred);
         let listed: Vec<_> = blocks.iter().map(|b| (b.output, b.input, &b.diagonals[..])).collect();
-        let (bsgs, _) = Bsgs::cheapest(&listed, self.input.slots(), cost);
+        let (bsgs, _) = Bsgs::cheapest(&listed, self.input.layout.slots(), cost);
         let matrix = SlotMatrix {
-            slots: self.input.slots(),
-            inputs: self.input.ciphertexts(),
-            outputs: self.output.ciphertexts(),
+            slots: self.input.layout.slots(),
+            inputs: self.input.layout.ciphertexts(),
+            outputs: self.output.layout.ciphertexts(),
             period: frame.universe,
             folds: fold_steps(frame.universe, folds),
             blocks,
@@ -460,20 +476,20 @@ impl Search<'_> {
 
     /// Whether some entry can choose among diagonals.
     fn has_choice(&self, frame: Frame) -> bool {
-        self.input.copies() > self.input.slots() / frame.input_period
+        self.input.layout.copies() > self.input.layout.slots() / frame.input_period
     }
 
     /// The diagonals of each block: every entry takes one that is there already when it can, and adds the
     /// smallest of its choices otherwise, by absolute value when `centred`.
     fn blocks(&self, frame: Frame, centred: bool) -> Vec<Block> {
         let Frame { input_period, universe, window, modulus } = frame;
-        let inputs = self.input.ciphertexts();
-        let mut present: Vec<Vec<bool>> = vec![Vec::new(); inputs * self.output.ciphertexts()];
+        let inputs = self.input.layout.ciphertexts();
+        let mut present: Vec<Vec<bool>> = vec![Vec::new(); inputs * self.output.layout.ciphertexts()];
         for row in 0..self.structure.rows() {
             let (columns, _) = self.structure.row(row);
-            for to in self.output_places.of(row).iter().take_while(|p| (p.slot as usize) < window) {
+            for to in self.output.places.of(row).iter().take_while(|p| (p.slot as usize) < window) {
                 for &column in columns {
-                    let copies = self.input_places.of(column as usize);
+                    let copies = self.input.places.of(column as usize);
                     let block = &mut present[to.ciphertext as usize * inputs + copies[0].ciphertext as usize];
                     if block.is_empty() {
                         block.resize(modulus, false);

@@ -88,6 +88,30 @@ impl SparseMatrix {
         (&self.indices[range.clone()], &self.values[range])
     }
 
+    /// The matrix with some of its rows emptied, so that about `limit` entries are left; all of it when it has
+    /// no more. Which rows stay looks random and is always the same.
+    pub fn sample(&self, limit: usize) -> Self {
+        if self.entries() <= limit {
+            return self.clone();
+        }
+        let keep = (limit as f64 / self.entries() as f64 * f64::from(u32::MAX)) as u32;
+        let mut sampled =
+            Self { columns: self.columns, offsets: vec![0], indices: Vec::new(), values: Vec::new() };
+        for row in 0..self.rows() {
+            let mut hash = row as u32 ^ 0x5bd1_e995;
+            for _ in 0..2 {
+                hash = (hash ^ (hash >> 15)).wrapping_mul(0x2c1b_3c6d);
+            }
+            if hash ^ (hash >> 16) <= keep {
+                let (indices, values) = self.row(row);
+                sampled.indices.extend_from_slice(indices);
+                sampled.values.extend_from_slice(values);
+            }
+            sampled.offsets.push(sampled.indices.len());
+        }
+        sampled
+    }
+
     /// The product `self * first`: this matrix applied after the other one.
     pub fn compose(&self, first: &Self) -> Self {
         Self::from_rows(self.rows(), first.columns, |row, out| {

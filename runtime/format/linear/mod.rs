@@ -18,7 +18,7 @@ pub mod op;
 mod steps;
 
 pub use bsgs::{Bsgs, RotationCost};
-pub use diagonals::{DiagonalValues, SlotMatrix};
+pub use diagonals::{Block, DiagonalValues, Placed, SlotMatrix};
 pub use matrix::SparseMatrix;
 pub use op::{LinearError, LinearOp, Step};
 
