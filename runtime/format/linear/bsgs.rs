@@ -78,13 +78,14 @@ impl Bsgs {
 
     /// The cheapest split of some blocks `(output, input, diagonals)`, and its cost.
     pub fn cheapest(blocks: &[(usize, usize, &[i64])], slots: usize, cost: &RotationCost) -> (Self, f64) {
+        let mut scratch = Scratch::default();
         let hoisted = Self::hoisted(slots);
-        let mut best = (hoisted, hoisted.steps(blocks.iter().copied()).cost(cost));
+        let mut best = (hoisted, scratch.price(hoisted, blocks, cost));
         let mut modulus = 1i64;
         while modulus <= slots as i64 {
             for first in [0, -modulus / 2] {
                 let split = Self { modulus, first };
-                let price = split.steps(blocks.iter().copied()).cost(cost);
+                let price = scratch.price(split, blocks, cost);
                 if price < best.1 - 1e-9 {
                     best = (split, price);
                 }
@@ -92,6 +93,44 @@ impl Bsgs {
             modulus *= 2;
         }
         best
+    }
+}
+
+/// Buffers of [`Bsgs::cheapest`], which prices many splits.
+#[derive(Default)]
+struct Scratch {
+    babies: Vec<(usize, i64)>,
+    giants: Vec<(usize, i64)>,
+    keys: Vec<i64>,
+}
+
+impl Scratch {
+    /// The same as `split.steps(blocks).cost(cost)`.
+    fn price(&mut self, split: Bsgs, blocks: &[(usize, usize, &[i64])], cost: &RotationCost) -> f64 {
+        self.babies.clear();
+        self.giants.clear();
+        let mut products = 0;
+        for &(output, input, diagonals) in blocks {
+            products += diagonals.len();
+            for &d in diagonals {
+                let baby = split.baby(d);
+                self.babies.push((input, baby));
+                self.giants.push((output, d - baby));
+            }
+        }
+        for steps in [&mut self.babies, &mut self.giants] {
+            steps.retain(|(_, step)| *step != 0);
+            steps.sort_unstable();
+            steps.dedup();
+        }
+        self.keys.clear();
+        self.keys.extend(self.babies.iter().chain(&self.giants).map(|(_, step)| *step));
+        self.keys.sort_unstable();
+        self.keys.dedup();
+        self.babies.len() as f64 * cost.baby
+            + self.giants.len() as f64 * cost.giant
+            + products as f64 * cost.product
+            + self.keys.len() as f64 * cost.key
     }
 }
 
@@ -129,5 +168,38 @@ impl Steps {
             + self.giant_rotations() as f64 * cost.giant
             + self.products as f64 * cost.product
             + self.distinct().len() as f64 * cost.key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cheapest_is_no_dearer_than_any_split_and_priced_right() {
+        let cost = RotationCost::default();
+        let first: Vec<i64> = (-3..=3).flat_map(|y| (-2..=2).map(move |x| 32 * y + x)).collect();
+        let second: Vec<i64> = (0..40).map(|d| 3 * d - 50).collect();
+        let blocks = [(0, 0, &first[..]), (0, 1, &second[..]), (1, 1, &first[..])];
+        let (split, price) = Bsgs::cheapest(&blocks, 1024, &cost);
+        assert!((split.steps(blocks).cost(&cost) - price).abs() < 1e-9);
+        for log in 0..=10 {
+            for first in [0, -(1i64 << log) / 2] {
+                let other = Bsgs { modulus: 1 << log, first };
+                assert!(price <= other.steps(blocks).cost(&cost) + 1e-9);
+            }
+        }
+        assert!(price <= Bsgs::hoisted(1024).steps(blocks).cost(&cost) + 1e-9);
+    }
+
+    #[test]
+    fn offsets_keep_clusters_together() {
+        // A 5x5 stencil with rows of 32: five baby and five giant steps, the middle ones free.
+        let stencil: Vec<i64> = (-2..=2).flat_map(|y| (-2..=2).map(move |x| 32 * y + x)).collect();
+        let split = Bsgs { modulus: 32, first: -16 };
+        let steps = split.steps([(0, 0, &stencil[..])]);
+        assert_eq!((steps.baby_rotations(), steps.giant_rotations(), steps.products), (4, 4, 25));
+        assert!(stencil.iter().all(|d| split.baby(*d) + split.giant(*d) == *d));
+        assert_eq!(steps.distinct().into_iter().collect::<Vec<_>>(), [-64, -32, -2, -1, 1, 2, 32, 64]);
     }
 }
