@@ -1,3 +1,5 @@
 //! Passes of the `fhe` dialect, and the mathematics they rest on.
 
 pub mod approximation;
+mod layout_candidates;
+pub mod layout_search;
