@@ -4,7 +4,7 @@
 //! under s' to one that decrypts under s; s' is s^2 (relinearisation) or s(X^g) (rotations and conjugation). For digit j
 //! of its basis it is (b_j, a_j) with b_j = -a_j s + e_j + g_j s', where g_j is P modulo the digit's primes and 0 modulo
 //! all others. The basis is that of the level up to which the key is used, plus the special primes: a key is trimmed
-//! when it is made, and works at that level only (a lower level's digits may be cut differently).
+//! when it is made. As digits are cut by the index of primes, the key of a lower level is a part of it.
 //!
 //! a_j is stored as a seed, fresh for each digit of each key. Types that hold secrets have no `Debug` and are overwritten
 //! when dropped.
@@ -36,7 +36,7 @@ pub enum KeyKind {
 pub struct KeySpec {
     /// What it switches from.
     pub kind: KeyKind,
-    /// The level at which it is used.
+    /// The highest level at which it is used.
     pub level: u32,
 }
 
@@ -198,29 +198,47 @@ impl SwitchKey {
         self.spec
     }
 
-    /// The number of words [`SwitchKey::expand_montgomery`] writes for a key: digits * 2 * limbs * N.
-    pub fn expanded_len(params: &Params, level: u32) -> usize {
-        let Some(basis) = params.get_level(level) else { return 0 };
-        params.digits(basis).len() * 2 * params.key_basis(level).len() * params.n()
+    /// The number of words [`SwitchKey::expand_montgomery`] writes for a basis: digits * 2 * limbs * N.
+    pub fn expanded_len(params: &Params, basis: &Basis) -> usize {
+        params.digits(basis).len() * 2 * basis.len() * params.n()
     }
 
-    /// Writes the whole key in Montgomery form as `[digit][2][limb][N]`: b, then a from its seed. Limbs are in the
-    /// order of [`Params::key_basis`], digits in that of [`Params::digits`].
-    pub fn expand_montgomery(&self, context: &Context, out: &mut [u32]) -> Result<(), ClientError> {
+    /// Writes the key over `basis` in Montgomery form as `[digit][2][limb][N]`: b, then a from its seed. Limbs are in
+    /// the order of `basis`, digits in that of [`Params::digits`] of it. The basis is that of the key's level
+    /// ([`Params::key_basis`]) or a part of it with all special primes, to use the key at a lower level.
+    pub fn expand_montgomery(
+        &self,
+        context: &Context,
+        basis: &Basis,
+        out: &mut [u32],
+    ) -> Result<(), ClientError> {
         let n = context.n();
-        let expected = Self::expanded_len(context.params(), self.spec.level);
+        let params = context.params();
+        let own = params.key_basis(self.spec.level);
+        if !basis.is_subset(&own) || basis.p_part() != own.p_part() {
+            return Err(ClientError::Mismatch(format!("a key over {own} cannot be used over {basis}")));
+        }
+        let expected = Self::expanded_len(params, basis);
         if out.len() != expected {
             return Err(ClientError::Shape(format!(
-                "an expanded key has {expected} words, {} were given",
+                "an expanded key over {basis} has {expected} words, {} were given",
                 out.len()
             )));
         }
-        let primes: Vec<Prime> = context.params().key_basis(self.spec.level).iter().collect();
+        // For each limb of the result its prime and its place in the key; for each digit the key's digit it is cut from.
+        let limbs: Vec<(Prime, usize)> =
+            basis.iter().filter_map(|prime| Some((prime, own.position(prime)?))).collect();
+        let own_digits = params.digits(&own);
+        let digits: Vec<usize> = params
+            .digits(basis)
+            .iter()
+            .filter_map(|digit| own_digits.iter().position(|own| digit.is_subset(own)))
+            .collect();
         out.par_chunks_exact_mut(n).enumerate().for_each(|(index, limb)| {
-            let (row, place) = (index / primes.len(), index % primes.len());
-            let (digit, q) = (row / 2, context.params().prime(primes[place]));
+            let (row, (prime, place)) = (index / limbs.len(), limbs[index % limbs.len()]);
+            let (digit, q) = (digits[row / 2], params.prime(prime));
             if row % 2 == 0 {
-                let start = (digit * primes.len() + place) * n;
+                let start = (digit * own.len() + place) * n;
                 limb.copy_from_slice(&self.b[start..start + n]);
             } else {
                 uniform_limb(&self.seeds[digit], q, limb);
@@ -375,26 +393,31 @@ mod tests {
     fn expansion_is_the_key_in_montgomery_form() {
         let context = context();
         let params = context.params();
+        let n = context.n();
         let secret = SecretKey::generate(&context).unwrap();
         let spec = KeySpec { kind: KeyKind::rotation(params, 2), level: 2 };
         let key = SwitchKey::generate(&context, &secret, spec).unwrap();
-        let mut out = vec![0; SwitchKey::expanded_len(params, 2)];
-        key.expand_montgomery(&context, &mut out).unwrap();
-        let limbs = params.key_basis(2).len();
-        for (digit, rows) in out.chunks_exact(2 * limbs * context.n()).enumerate() {
-            let polys = key.digit(&context, digit).unwrap();
-            for (row, poly) in rows.chunks_exact(limbs * context.n()).zip(polys) {
-                let expected: Vec<u32> = poly
-                    .basis
-                    .iter()
-                    .zip(poly.words.chunks_exact(context.n()))
-                    .flat_map(|(prime, limb)| limb.iter().map(move |&x| (prime, x)))
-                    .map(|(prime, x)| to_montgomery(x, params.prime(prime)))
-                    .collect();
-                assert_eq!(row, expected);
+        for level in 0..=2 {
+            let basis = params.key_basis(level);
+            let mut out = vec![0; SwitchKey::expanded_len(params, &basis)];
+            key.expand_montgomery(&context, &basis, &mut out).unwrap();
+            let rows: Vec<&[u32]> = out.chunks_exact(basis.len() * n).collect();
+            assert_eq!(rows.len(), 2 * params.digits(&basis).len());
+            for (row, words) in rows.into_iter().enumerate() {
+                let poly = &key.digit(&context, row / 2).unwrap()[row % 2];
+                for (prime, limb) in basis.iter().zip(words.chunks_exact(n)) {
+                    let expected =
+                        poly.limb(prime).unwrap().iter().map(|&x| to_montgomery(x, params.prime(prime)));
+                    assert!(limb.iter().copied().eq(expected), "row {row}, {prime}");
+                }
             }
         }
-        assert!(key.expand_montgomery(&context, &mut out[1..]).is_err());
+        let above = params.key_basis(3);
+        let mut out = vec![0; SwitchKey::expanded_len(params, &above)];
+        assert!(matches!(key.expand_montgomery(&context, &above, &mut out), Err(ClientError::Mismatch(_))));
+        let no_special = params.level_basis(2);
+        assert!(key.expand_montgomery(&context, no_special, &mut out).is_err());
+        assert!(key.expand_montgomery(&context, &params.key_basis(2), &mut out[1..]).is_err());
     }
 
     #[test]

@@ -198,8 +198,9 @@ pub fn write_eval_keys(
 /// The bytes that a switching key of a level takes in a file.
 pub fn eval_key_bytes(context: &Context, level: u32) -> u64 {
     let params = context.params();
-    let digits = params.get_level(level).map_or(0, |basis| params.digits(basis).len()) as u64;
-    16 + 32 * digits + 2 * SwitchKey::expanded_len(params, level) as u64
+    let Some(basis) = params.get_level(level) else { return 0 };
+    let digits = params.digits(basis).len() as u64;
+    16 + 32 * digits + 2 * SwitchKey::expanded_len(params, &params.key_basis(level)) as u64
 }
 
 /// Reads evaluation keys, of the key pair given if there is one.

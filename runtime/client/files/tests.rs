@@ -104,8 +104,9 @@ fn files_give_back_what_was_written() {
     let keys = read_eval_keys(&paths[2], fixture.model(), Some(secret.id())).unwrap();
     assert_eq!((keys.keys.len(), keys.key_pair), (3, secret.id()));
     for &spec in &fixture.specs {
-        let mut out = vec![0; SwitchKey::expanded_len(fixture.context.params(), spec.level)];
-        keys.get(spec).unwrap().expand_montgomery(&fixture.context, &mut out).unwrap();
+        let basis = fixture.context.params().key_basis(spec.level);
+        let mut out = vec![0; SwitchKey::expanded_len(fixture.context.params(), &basis)];
+        keys.get(spec).unwrap().expand_montgomery(&fixture.context, &basis, &mut out).unwrap();
     }
     let expected: u64 = fixture.specs.iter().map(|spec| eval_key_bytes(&fixture.context, spec.level)).sum();
     assert_eq!(fs::metadata(&paths[2]).unwrap().len(), expected + 4 + 136);
