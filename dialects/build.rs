@@ -9,6 +9,8 @@
 mod glue;
 #[path = "bridge/build/records.rs"]
 mod records;
+#[path = "bridge/build/rpath.rs"]
+mod rpath;
 #[path = "bridge/build/wrappers.rs"]
 mod wrappers;
 
@@ -25,7 +27,7 @@ const DIALECTS: [(&str, &str); 4] =
     [("fhe", "Fhe"), ("ckks", "Ckks"), ("poly", "Poly"), ("kernel", "Kernel")];
 
 /// Hand-written C++ of the bridge.
-const BRIDGE: &[&str] = &["text"];
+const BRIDGE: &[&str] = &["conversion", "emit", "opt_main", "lsp_main", "pass", "text"];
 
 fn main() {
     if let Err(error) = run() {
@@ -43,7 +45,7 @@ fn run() -> Result<(), Box<dyn Error>> {
 
     let mut sources = Vec::new();
     let mut wrappers = String::new();
-    let mut registrations = String::new();
+    let (mut registrations, mut by_name) = (String::new(), String::new());
     for (folder, stem) in DIALECTS {
         for file in fs::read_dir(folder)? {
             let path = file?.path();
@@ -67,9 +69,13 @@ fn run() -> Result<(), Box<dyn Error>> {
         sources.push(source);
         wrappers += &wrappers::module(&dialect);
         registrations += &format!("    {folder}::register(registry);\n");
+        by_name += &format!("        {folder:?} => {folder}::ceria_register_dialect_{folder},\n");
     }
     wrappers += &format!(
         "/// Registers every dialect of Ceria.\npub fn register_all(registry: &melior::dialect::DialectRegistry) {{\n{registrations}}}\n"
+    );
+    wrappers += &format!(
+        "/// The C function that registers a dialect of Ceria, by the dialect's name.\npub fn registration(name: &str) -> Option<unsafe extern \"C\" fn(mlir_sys::MlirDialectRegistry)> {{\n    Some(match name {{\n{by_name}        _ => return None,\n    }})\n}}\n"
     );
     write_if_changed(&out.join("wrappers.rs"), &wrappers)?;
     for name in BRIDGE {
@@ -81,6 +87,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=bridge/Rust.td");
     compile(&tools, &sources);
     link_shared(&prefix, &out)?;
+    rpath::emit();
     Ok(())
 }
 

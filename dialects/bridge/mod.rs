@@ -1,8 +1,56 @@
 //! The bridge between MLIR's C++ and the dialects' Rust: hooks that C++ calls ([`hooks`]), parameters whose text
 //! is parsed in Rust ([`text`]), and wrappers of types and attributes generated from TableGen ([`generated`]).
+//!
+//! It also gives Rust what MLIR's C API lacks: passes with options and named pipelines ([`pass`]), dialect conversion
+//! ([`conversion`]), greedy rewriting ([`rewrite`]), diagnostics with notes ([`diagnostic`]), object code ([`emit`])
+//! and the mains of the tools ([`tools`]).
 
+pub mod conversion;
+pub mod diagnostic;
+pub mod emit;
 pub mod hooks;
+pub mod pass;
+pub mod rewrite;
 pub mod text;
+pub mod tools;
+
+/// Adds a dialect to a registry by name: one of Ceria's, or one of MLIR's that lowerings produce. False if there is no
+/// such dialect.
+fn insert_dialect(name: &str, registry: Option<mlir_sys::MlirDialectRegistry>) -> bool {
+    if let Some(register) = generated::registration(name) {
+        if let Some(registry) = registry {
+            // SAFETY: the registry is valid during the call.
+            unsafe { register(registry) };
+        }
+        return true;
+    }
+    // SAFETY: these functions return handles that live as long as the process.
+    let handle = unsafe {
+        match name {
+            "affine" => mlir_sys::mlirGetDialectHandle__affine__(),
+            "arith" => mlir_sys::mlirGetDialectHandle__arith__(),
+            "bufferization" => mlir_sys::mlirGetDialectHandle__bufferization__(),
+            "cf" => mlir_sys::mlirGetDialectHandle__cf__(),
+            "func" => mlir_sys::mlirGetDialectHandle__func__(),
+            "gpu" => mlir_sys::mlirGetDialectHandle__gpu__(),
+            "linalg" => mlir_sys::mlirGetDialectHandle__linalg__(),
+            "llvm" => mlir_sys::mlirGetDialectHandle__llvm__(),
+            "math" => mlir_sys::mlirGetDialectHandle__math__(),
+            "memref" => mlir_sys::mlirGetDialectHandle__memref__(),
+            "nvvm" => mlir_sys::mlirGetDialectHandle__nvvm__(),
+            "scf" => mlir_sys::mlirGetDialectHandle__scf__(),
+            "tensor" => mlir_sys::mlirGetDialectHandle__tensor__(),
+            "ub" => mlir_sys::mlirGetDialectHandle__ub__(),
+            "vector" => mlir_sys::mlirGetDialectHandle__vector__(),
+            _ => return false,
+        }
+    };
+    if let Some(registry) = registry {
+        // SAFETY: as above.
+        unsafe { mlir_sys::mlirDialectHandleInsertDialect(handle, registry) };
+    }
+    true
+}
 
 /// Wrappers that the build generates from the dialects' TableGen files.
 pub mod generated {

@@ -1,1 +1,6 @@
 //! (poly_to_kernel)
+
+use ceria_dialects::bridge::pass::PassDescriptor;
+
+/// The passes, in the order of the documentation.
+pub const PASSES: &[&PassDescriptor] = &[];

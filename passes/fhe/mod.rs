@@ -3,3 +3,8 @@
 pub mod approximation;
 mod layout_candidates;
 pub mod layout_search;
+
+use ceria_dialects::bridge::pass::PassDescriptor;
+
+/// The passes, in the order of the documentation.
+pub const PASSES: &[&PassDescriptor] = &[];

@@ -1,1 +1,6 @@
 //! Passes of the `poly` dialect.
+
+use ceria_dialects::bridge::pass::PassDescriptor;
+
+/// The passes, in the order of the documentation.
+pub const PASSES: &[&PassDescriptor] = &[];

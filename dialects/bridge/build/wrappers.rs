@@ -24,7 +24,7 @@ pub fn module(dialect: &Dialect) -> String {
     let _ = write!(
         text,
         r#"
-unsafe extern "C" {{ fn ceria_register_dialect_{folder}(registry: mlir_sys::MlirDialectRegistry); }}
+unsafe extern "C" {{ pub(super) fn ceria_register_dialect_{folder}(registry: mlir_sys::MlirDialectRegistry); }}
 /// Registers the dialect.
 pub fn register(registry: &melior::dialect::DialectRegistry) {{
     unsafe {{ ceria_register_dialect_{folder}(registry.to_raw()) }}

@@ -1,2 +1,7 @@
-//! ceria-lsp-server.
-fn main() {}
+//! `ceria-lsp-server`: gives editors diagnostics, definitions and documentation for Ceria's dialects.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(ceria_dialects::bridge::tools::lsp_main(&ceria_dialects::registry()))
+}
