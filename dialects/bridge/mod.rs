@@ -9,6 +9,7 @@ pub mod conversion;
 pub mod diagnostic;
 pub mod emit;
 pub mod hooks;
+pub mod options;
 pub mod pass;
 pub mod rewrite;
 pub mod text;
