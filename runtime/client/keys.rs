@@ -17,7 +17,7 @@ use super::sampling::{SecretRng, Seed, fresh_seed, uniform_limb};
 use super::{ClientError, RnsPoly};
 use crate::format::basis::{Basis, Prime};
 use crate::format::params::{Params, Secret};
-use crate::format::primes::{add_mod, mul_mod, sub_mod, to_montgomery};
+use crate::format::primes::{add_mod, inverse_mod_word, montgomery_mul, mul_mod, sub_mod, to_montgomery};
 
 /// Names a key pair: random, the same in all files made with one secret key.
 pub type KeyPairId = [u8; 16];
@@ -91,6 +91,14 @@ impl SecretKey {
         limb
     }
 
+    /// s modulo a prime, in evaluation and Montgomery form.
+    fn montgomery_limb(&self, context: &Context, prime: Prime) -> Zeroizing<Vec<u32>> {
+        let mut limb = self.limb(context, prime);
+        let montgomery = Montgomery::new(context.params().prime(prime));
+        limb.iter_mut().for_each(|word| *word = montgomery.of(*word));
+        limb
+    }
+
     /// The coefficients of s(X^g).
     fn automorphism(&self, galois: u32) -> Zeroizing<Vec<i8>> {
         let n = self.coefficients.len();
@@ -129,7 +137,7 @@ impl PublicKey {
         let mut b = vec![0; basis.len() * context.n()];
         let limbs: Vec<_> = basis.iter().zip(b.chunks_exact_mut(context.n())).collect();
         limbs.into_par_iter().for_each(|(prime, limb)| {
-            mask_limb(context, secret, &seed, &error, prime, limb);
+            mask_limb(context, &secret.montgomery_limb(context, prime), &seed, &error, prime, limb);
         });
         Ok(Self { basis, b, seed, id: secret.id })
     }
@@ -166,27 +174,41 @@ impl SwitchKey {
         };
         let mut b = vec![0; digits.len() * basis.len() * n];
         let limbs: Vec<_> = b.chunks_exact_mut(n).enumerate().collect();
+        // For each prime: s in Montgomery form, and P s', which the digit that has the prime adds.
         let primes: Vec<Prime> = basis.iter().collect();
-        limbs.into_par_iter().for_each(|(index, limb)| {
-            let (digit, prime) = (index / primes.len(), primes[index % primes.len()]);
-            mask_limb(context, secret, &seeds[digit], &errors[digit], prime, limb);
-            if digits[digit].contains(prime) {
+        let secrets: Vec<_> =
+            primes.par_iter().map(|&prime| secret.montgomery_limb(context, prime)).collect();
+        let sources: Vec<_> = primes
+            .par_iter()
+            .zip(&secrets)
+            .map(|(&prime, s)| {
                 let q = context.params().prime(prime);
-                let gadget = context.params().p.iter().fold(1, |product, p| mul_mod(product, p % q, q));
-                let source = match &image {
+                let q_inverse = inverse_mod_word(q);
+                let special = context.params().p.iter().fold(1, |product, p| mul_mod(product, p % q, q));
+                let special = to_montgomery(special, q);
+                match &image {
                     Some(image) => {
                         let mut source = Zeroizing::new(vec![0; n]);
                         small_to_limb(context, image, prime, &mut source);
+                        source.iter_mut().for_each(|x| *x = montgomery_mul(*x, special, q, q_inverse));
                         source
                     }
                     None => {
-                        let mut source = secret.limb(context, prime);
-                        source.iter_mut().for_each(|s| *s = mul_mod(*s, *s, q));
-                        source
+                        let product = |a, b| montgomery_mul(a, b, q, q_inverse);
+                        let square = s.iter().map(|&s| product(product(product(s, s), 1), special));
+                        Zeroizing::new(square.collect())
                     }
-                };
-                for (word, &s) in limb.iter_mut().zip(source.iter()) {
-                    *word = add_mod(*word, mul_mod(s, gadget, q), q);
+                }
+            })
+            .collect();
+        limbs.into_par_iter().for_each(|(index, limb)| {
+            let (digit, place) = (index / primes.len(), index % primes.len());
+            let prime = primes[place];
+            mask_limb(context, &secrets[place], &seeds[digit], &errors[digit], prime, limb);
+            if digits[digit].contains(prime) {
+                let q = context.params().prime(prime);
+                for (word, &source) in limb.iter_mut().zip(sources[place].iter()) {
+                    *word = add_mod(*word, source, q);
                 }
             }
         });
@@ -273,22 +295,15 @@ pub(super) fn check_kind(params: &Params, kind: KeyKind) -> Result<(), ClientErr
     }
 }
 
-/// -a s + e modulo a prime, a from its seed.
-fn mask_limb(
-    context: &Context,
-    secret: &SecretKey,
-    seed: &Seed,
-    error: &[i8],
-    prime: Prime,
-    out: &mut [u32],
-) {
+/// -a s + e modulo a prime, a from its seed, s in Montgomery form.
+fn mask_limb(context: &Context, s: &[u32], seed: &Seed, error: &[i8], prime: Prime, out: &mut [u32]) {
     let q = context.params().prime(prime);
-    let s = secret.limb(context, prime);
+    let q_inverse = inverse_mod_word(q);
     let mut a = vec![0; context.n()];
     uniform_limb(seed, q, &mut a);
     small_to_limb(context, error, prime, out);
-    for ((word, &a), &s) in out.iter_mut().zip(&a).zip(s.iter()) {
-        *word = sub_mod(*word, mul_mod(a, s, q), q);
+    for ((word, &a), &s) in out.iter_mut().zip(&a).zip(s) {
+        *word = sub_mod(*word, montgomery_mul(a, s, q, q_inverse), q);
     }
 }
 

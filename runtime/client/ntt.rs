@@ -3,7 +3,10 @@
 //! Forward takes coefficients in natural order to values: index i holds a(psi^(2 brv(i) + 1)), psi the
 //! [`primitive_root`] of the prime and brv the reversal of log2 N bits. Inverse undoes it. Both take and give
 //! canonical residues. Twiddles carry Shoup's second word; primes below 2^30 are reduced lazily (values below 4q
-//! on the way), larger ones at each butterfly.
+//! on the way), larger ones at each butterfly. Stages with half lengths below eight work on transposed groups of 64
+//! words, so that every stage fills vectors.
+
+use std::array::from_fn;
 
 use crate::format::primes::{add_mod, bit_reverse, inv_mod, mul_mod, primitive_root, shoup, sub_mod};
 
@@ -19,9 +22,18 @@ pub struct NttTable {
     n_inverse: [u32; 2],
 }
 
+/// Eight words: one vector.
+type Lanes = [u32; 8];
+
+/// Words that the last three stages of forward (the first three of inverse) take together.
+const GROUP: usize = 64;
+
 struct Twiddles {
     w: Vec<u32>,
     shoup: Vec<u32>,
+    /// For each group of eight blocks of eight words the twiddles of the stages of half length 4, 2, 1 by
+    /// block: one, two and four vectors, each with its Shoup words. Empty for transforms below [`GROUP`].
+    group: Vec<[[Lanes; 2]; 7]>,
 }
 
 impl NttTable {
@@ -71,8 +83,22 @@ impl Twiddles {
             w[bit_reverse(exponent, log_n)] = power;
             power = mul_mod(power, root, q);
         }
-        let shoup = w.iter().map(|&w| shoup(w, q)).collect();
-        Self { w, shoup }
+        let shoup: Vec<u32> = w.iter().map(|&w| shoup(w, q)).collect();
+        let group = (0..n / GROUP)
+            .map(|group| {
+                // Vector v of a stage with `count` twiddles a block holds, for each block, twiddle v.
+                let vector = |count: usize, v: usize| {
+                    let place = |block: usize| n / 8 * count + (8 * group + block) * count + v;
+                    [from_fn(|block| w[place(block)]), from_fn(|block| shoup[place(block)])]
+                };
+                from_fn(|v| match v {
+                    0 => vector(1, 0),
+                    1 | 2 => vector(2, v - 1),
+                    _ => vector(4, v - 3),
+                })
+            })
+            .collect();
+        Self { w, shoup, group }
     }
 }
 
@@ -89,28 +115,70 @@ fn fold(x: u32, m: u32) -> u32 {
     x.min(x.wrapping_sub(m))
 }
 
+/// (x + y w, x - y w). Lazily: values below 4q to values below 4q.
+#[inline(always)]
+fn forward_butterfly<const LAZY: bool>(x: u32, y: u32, w: u32, w_shoup: u32, q: u32) -> (u32, u32) {
+    let t = mul_lazy(y, w, w_shoup, q);
+    if LAZY {
+        let u = fold(x, 2 * q);
+        (u + t, u + (2 * q - t))
+    } else {
+        let t = fold(t, q);
+        (add_mod(x, t, q), sub_mod(x, t, q))
+    }
+}
+
+/// (x + y, (x - y) w). Lazily: values below 2q to values below 2q.
+#[inline(always)]
+fn inverse_butterfly<const LAZY: bool>(x: u32, y: u32, w: u32, w_shoup: u32, q: u32) -> (u32, u32) {
+    if LAZY {
+        (fold(x + y, 2 * q), mul_lazy(x + (2 * q - y), w, w_shoup, q))
+    } else {
+        (add_mod(x, y, q), fold(mul_lazy(sub_mod(x, y, q), w, w_shoup, q), q))
+    }
+}
+
 #[inline(always)]
 fn forward_body<const LAZY: bool>(a: &mut [u32], twiddles: &Twiddles, q: u32) {
     let n = a.len();
     let mut half = n / 2;
     let mut blocks = 1;
-    while half > 0 {
+    let last = if twiddles.group.is_empty() { 1 } else { 8 };
+    while half >= last {
         let (w, shoup) = (&twiddles.w[blocks..2 * blocks], &twiddles.shoup[blocks..2 * blocks]);
         for ((block, &w), &shoup) in a.chunks_exact_mut(2 * half).zip(w).zip(shoup) {
             let (low, high) = block.split_at_mut(half);
-            for (x, y) in low.iter_mut().zip(high) {
-                let t = mul_lazy(*y, w, shoup, q);
-                if LAZY {
-                    let u = fold(*x, 2 * q);
-                    (*x, *y) = (u + t, u + 2 * q - t);
-                } else {
-                    let t = fold(t, q);
-                    (*x, *y) = (add_mod(*x, t, q), sub_mod(*x, t, q));
+            let (low, low_rest) = low.as_chunks_mut::<8>();
+            let (high, high_rest) = high.as_chunks_mut::<8>();
+            for (low, high) in low.iter_mut().zip(high) {
+                // In copies, which cannot alias.
+                let (mut x, mut y) = (*low, *high);
+                for k in 0..8 {
+                    (x[k], y[k]) = forward_butterfly::<LAZY>(x[k], y[k], w, shoup, q);
                 }
+                (*low, *high) = (x, y);
+            }
+            for (x, y) in low_rest.iter_mut().zip(high_rest) {
+                (*x, *y) = forward_butterfly::<LAZY>(*x, *y, w, shoup, q);
             }
         }
         half /= 2;
         blocks *= 2;
+    }
+    for (words, twiddles) in a.chunks_exact_mut(GROUP).zip(&twiddles.group) {
+        let mut rows = load_transposed(words);
+        for (half, twiddles) in [(4, &twiddles[..1]), (2, &twiddles[1..3]), (1, &twiddles[3..])] {
+            for (block, [w, shoup]) in twiddles.iter().enumerate() {
+                for j in 2 * half * block..2 * half * block + half {
+                    let (mut x, mut y) = (rows[j], rows[j + half]);
+                    for k in 0..8 {
+                        (x[k], y[k]) = forward_butterfly::<LAZY>(x[k], y[k], w[k], shoup[k], q);
+                    }
+                    (rows[j], rows[j + half]) = (x, y);
+                }
+            }
+        }
+        store_transposed(&rows, words);
     }
     if LAZY {
         for x in a {
@@ -122,27 +190,67 @@ fn forward_body<const LAZY: bool>(a: &mut [u32], twiddles: &Twiddles, q: u32) {
 #[inline(always)]
 fn inverse_body<const LAZY: bool>(a: &mut [u32], twiddles: &Twiddles, n_inverse: [u32; 2], q: u32) {
     let n = a.len();
-    let mut half = 1;
-    let mut blocks = n / 2;
-    while blocks > 0 {
-        let (w, shoup) = (&twiddles.w[blocks..2 * blocks], &twiddles.shoup[blocks..2 * blocks]);
-        for ((block, &w), &shoup) in a.chunks_exact_mut(2 * half).zip(w).zip(shoup) {
-            let (low, high) = block.split_at_mut(half);
-            for (x, y) in low.iter_mut().zip(high) {
-                if LAZY {
-                    let (u, v) = (*x + *y, *x + 2 * q - *y);
-                    (*x, *y) = (fold(u, 2 * q), mul_lazy(v, w, shoup, q));
-                } else {
-                    let (u, v) = (add_mod(*x, *y, q), sub_mod(*x, *y, q));
-                    (*x, *y) = (u, fold(mul_lazy(v, w, shoup, q), q));
+    for (words, twiddles) in a.chunks_exact_mut(GROUP).zip(&twiddles.group) {
+        let mut rows = load_transposed(words);
+        for (half, twiddles) in [(1, &twiddles[3..]), (2, &twiddles[1..3]), (4, &twiddles[..1])] {
+            for (block, [w, shoup]) in twiddles.iter().enumerate() {
+                for j in 2 * half * block..2 * half * block + half {
+                    let (mut x, mut y) = (rows[j], rows[j + half]);
+                    for k in 0..8 {
+                        (x[k], y[k]) = inverse_butterfly::<LAZY>(x[k], y[k], w[k], shoup[k], q);
+                    }
+                    (rows[j], rows[j + half]) = (x, y);
                 }
             }
         }
+        store_transposed(&rows, words);
+    }
+    let mut half = if twiddles.group.is_empty() { 1 } else { 8 };
+    while half < n {
+        let blocks = n / (2 * half);
+        let (w, shoup) = (&twiddles.w[blocks..2 * blocks], &twiddles.shoup[blocks..2 * blocks]);
+        for ((block, &w), &shoup) in a.chunks_exact_mut(2 * half).zip(w).zip(shoup) {
+            let (low, high) = block.split_at_mut(half);
+            let (low, low_rest) = low.as_chunks_mut::<8>();
+            let (high, high_rest) = high.as_chunks_mut::<8>();
+            for (low, high) in low.iter_mut().zip(high) {
+                // In copies, which cannot alias.
+                let (mut x, mut y) = (*low, *high);
+                for k in 0..8 {
+                    (x[k], y[k]) = inverse_butterfly::<LAZY>(x[k], y[k], w, shoup, q);
+                }
+                (*low, *high) = (x, y);
+            }
+            for (x, y) in low_rest.iter_mut().zip(high_rest) {
+                (*x, *y) = inverse_butterfly::<LAZY>(*x, *y, w, shoup, q);
+            }
+        }
         half *= 2;
-        blocks /= 2;
     }
     for x in a {
         *x = fold(mul_lazy(*x, n_inverse[0], n_inverse[1], q), q);
+    }
+}
+
+/// Eight blocks of eight words: row j has word j of each.
+#[inline(always)]
+fn load_transposed(words: &[u32]) -> [Lanes; 8] {
+    let mut rows = [[0; 8]; 8];
+    for (k, block) in words.chunks_exact(8).enumerate() {
+        for (row, &word) in rows.iter_mut().zip(block) {
+            row[k] = word;
+        }
+    }
+    rows
+}
+
+/// The inverse of [`load_transposed`].
+#[inline(always)]
+fn store_transposed(rows: &[Lanes; 8], words: &mut [u32]) {
+    for (k, block) in words.chunks_exact_mut(8).enumerate() {
+        for (word, row) in block.iter_mut().zip(rows) {
+            *word = row[k];
+        }
     }
 }
 
