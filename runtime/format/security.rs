@@ -1,7 +1,7 @@
 //! The security table.
 //!
 //! Largest log2(QP) for 128 bits of classical security with uniform ternary secrets and Gaussian errors of
-//! standard deviation 3.19, from "Security Guidelines for Implementing Homomorphic Encryption" (2024), table 5.2.
+//! standard deviation 3.19, from "Security Guidelines for Implementing Homomorphic Encryption" (Bossuat et al., ePrint 2024/463).
 //! The product is taken over every prime of every key, the special primes included, and compared exactly.
 
 use num_bigint::BigUint;
