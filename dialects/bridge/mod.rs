@@ -11,6 +11,7 @@ pub mod emit;
 pub mod hooks;
 pub mod options;
 pub mod pass;
+pub mod pass_docs;
 pub mod rewrite;
 pub mod text;
 pub mod tools;
