@@ -19,8 +19,8 @@
 
 namespace ceria {
 
-/// Collects the tokens of one parameter, up to a comma or a closing bracket that
-/// is not its own, and lets the Rust type `kind` parse them into words.
+/// Collects the tokens of one parameter, up to a comma or a closing bracket
+/// that is not its own, and lets the Rust type `kind` parse them into words.
 mlir::FailureOr<llvm::SmallVector<int64_t>> parseRust(mlir::AsmParser &parser,
                                                       llvm::StringRef kind);
 
@@ -77,8 +77,7 @@ void pushText(void *text, const char *data, size_t length);
 
 /// Reports a Rust message through an `emitError` function.
 mlir::LogicalResult
-reportUnless(bool ok,
-             llvm::function_ref<mlir::InFlightDiagnostic()> emitError,
+reportUnless(bool ok, llvm::function_ref<mlir::InFlightDiagnostic()> emitError,
              const std::string &message);
 
 } // namespace ceria

@@ -11,8 +11,8 @@ extern "C" bool ceria_text_parse(const char *kind, size_t kindLength,
                                  void *words, void (*push)(void *, int64_t),
                                  void *message, ceria::CeriaPushText fail);
 extern "C" void ceria_text_print(const char *kind, size_t kindLength,
-                                 const int64_t *words, size_t count,
-                                 void *text, ceria::CeriaPushText push);
+                                 const int64_t *words, size_t count, void *text,
+                                 ceria::CeriaPushText push);
 
 namespace {
 
@@ -113,9 +113,8 @@ FailureOr<SmallVector<int64_t>> ceria::parseRust(AsmParser &parser,
   TokenCollector tokens(parser);
   // The whole text of an attribute may contain commas at its outermost level.
   bool whole = kind == "params" || kind == "layout";
-  while (tokens.next() ||
-         (whole && succeeded(parser.parseOptionalComma()) &&
-          (tokens.text += ", ", true)))
+  while (tokens.next() || (whole && succeeded(parser.parseOptionalComma()) &&
+                           (tokens.text += ", ", true)))
     ;
   SmallVector<int64_t> words;
   std::string message;
@@ -197,9 +196,9 @@ void ceria::pushText(void *text, const char *data, size_t length) {
   static_cast<std::string *>(text)->append(data, length);
 }
 
-LogicalResult
-ceria::reportUnless(bool ok, function_ref<InFlightDiagnostic()> emitError,
-                    const std::string &message) {
+LogicalResult ceria::reportUnless(bool ok,
+                                  function_ref<InFlightDiagnostic()> emitError,
+                                  const std::string &message) {
   if (!ok)
     return emitError() << message;
   return success();
