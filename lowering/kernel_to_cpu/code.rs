@@ -1,0 +1,315 @@
+//! Writes functions of the `func`, `scf`, `arith`, `vector` and `llvm` dialects as text.
+//!
+//! A [`Code`] is one function under construction: each method appends an operation and returns its value, so that
+//! generators read like the arithmetic they generate. Vectors of 32-bit words have as many lanes as the writer says;
+//! wide vectors have half as many lanes of 64 bits, the same number of bits.
+
+use std::fmt::{self, Write};
+
+/// The type of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// A truth value.
+    Bit,
+    /// A 32-bit word.
+    Word,
+    /// A 64-bit integer, also every count and index.
+    Long,
+    /// An address.
+    Pointer,
+    /// A vector of this many 32-bit words.
+    Words(usize),
+    /// A vector of this many 64-bit integers.
+    Longs(usize),
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bit => f.write_str("i1"),
+            Self::Word => f.write_str("i32"),
+            Self::Long => f.write_str("i64"),
+            Self::Pointer => f.write_str("!llvm.ptr"),
+            Self::Words(lanes) => write!(f, "vector<{lanes}xi32>"),
+            Self::Longs(lanes) => write!(f, "vector<{lanes}xi64>"),
+        }
+    }
+}
+
+/// A value of the code under construction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Value {
+    id: u32,
+    /// Its type.
+    pub ty: Type,
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "%{}", self.id)
+    }
+}
+
+/// A function under construction.
+pub struct Code {
+    text: String,
+    next: u32,
+    indent: usize,
+}
+
+impl Code {
+    /// Writes a function without results. `linkage` is `internal` or `external`.
+    pub fn function(name: &str, linkage: &str, arguments: &[Type], body: impl FnOnce(&mut Code, &[Value])) -> String {
+        let mut code = Code { text: String::new(), next: 0, indent: 1 };
+        let values: Vec<Value> = arguments.iter().map(|&ty| code.fresh(ty)).collect();
+        let list: Vec<String> = values.iter().map(|v| format!("{v}: {}", v.ty)).collect();
+        body(&mut code, &values);
+        format!(
+            "func.func @{name}({}) attributes {{llvm.linkage = #llvm.linkage<{linkage}>}} {{\n{}  return\n}}\n",
+            list.join(", "),
+            code.text
+        )
+    }
+
+    fn fresh(&mut self, ty: Type) -> Value {
+        let id = self.next;
+        self.next += 1;
+        Value { id, ty }
+    }
+
+    fn line(&mut self, text: fmt::Arguments<'_>) {
+        for _ in 0..self.indent {
+            self.text.push_str("  ");
+        }
+        let _ = self.text.write_fmt(text);
+        self.text.push('\n');
+    }
+
+    fn op(&mut self, ty: Type, text: fmt::Arguments<'_>) -> Value {
+        let value = self.fresh(ty);
+        self.line(format_args!("{value} = {text}"));
+        value
+    }
+
+    fn binary(&mut self, op: &str, a: Value, b: Value) -> Value {
+        debug_assert_eq!(a.ty, b.ty, "operands of {op}");
+        self.op(a.ty, format_args!("arith.{op} {a}, {b} : {}", a.ty))
+    }
+
+    /// An integer, or a vector with this integer in each lane.
+    pub fn constant(&mut self, ty: Type, value: i64) -> Value {
+        match ty {
+            Type::Words(_) | Type::Longs(_) => self.op(ty, format_args!("arith.constant dense<{value}> : {ty}")),
+            _ => self.op(ty, format_args!("arith.constant {value} : {ty}")),
+        }
+    }
+
+    /// a + b, wrapping.
+    pub fn add(&mut self, a: Value, b: Value) -> Value {
+        self.binary("addi", a, b)
+    }
+
+    /// a - b, wrapping.
+    pub fn sub(&mut self, a: Value, b: Value) -> Value {
+        self.binary("subi", a, b)
+    }
+
+    /// a * b, wrapping.
+    pub fn mul(&mut self, a: Value, b: Value) -> Value {
+        self.binary("muli", a, b)
+    }
+
+    /// The smaller as unsigned numbers.
+    pub fn min(&mut self, a: Value, b: Value) -> Value {
+        self.binary("minui", a, b)
+    }
+
+    /// Bitwise and.
+    pub fn and(&mut self, a: Value, b: Value) -> Value {
+        self.binary("andi", a, b)
+    }
+
+    /// a / b, unsigned.
+    pub fn div(&mut self, a: Value, b: Value) -> Value {
+        self.binary("divui", a, b)
+    }
+
+    /// a mod b, unsigned.
+    pub fn rem(&mut self, a: Value, b: Value) -> Value {
+        self.binary("remui", a, b)
+    }
+
+    /// Shifts right by a constant, filling with zeros.
+    pub fn shift_right(&mut self, a: Value, by: i64) -> Value {
+        let by = self.constant(a.ty, by);
+        self.binary("shrui", a, by)
+    }
+
+    /// Shifts left by a constant.
+    pub fn shift_left(&mut self, a: Value, by: i64) -> Value {
+        let by = self.constant(a.ty, by);
+        self.binary("shli", a, by)
+    }
+
+    /// Shifts right by a constant, filling with the sign.
+    pub fn shift_right_signed(&mut self, a: Value, by: i64) -> Value {
+        let by = self.constant(a.ty, by);
+        self.binary("shrsi", a, by)
+    }
+
+    /// a < b as unsigned numbers.
+    pub fn less(&mut self, a: Value, b: Value) -> Value {
+        self.op(Type::Bit, format_args!("arith.cmpi ult, {a}, {b} : {}", a.ty))
+    }
+
+    /// a word as a 64-bit integer.
+    pub fn extend(&mut self, a: Value) -> Value {
+        self.op(Type::Long, format_args!("arith.extui {a} : i32 to i64"))
+    }
+
+    /// The low word of a 64-bit integer.
+    pub fn truncate(&mut self, a: Value) -> Value {
+        self.op(Type::Word, format_args!("arith.trunci {a} : i64 to i32"))
+    }
+
+    /// A vector with this scalar in each lane.
+    pub fn broadcast(&mut self, a: Value, lanes: usize) -> Value {
+        let ty = if a.ty == Type::Long { Type::Longs(lanes) } else { Type::Words(lanes) };
+        self.op(ty, format_args!("vector.broadcast {a} : {} to {ty}", a.ty))
+    }
+
+    /// The same bits as another vector type.
+    pub fn bitcast(&mut self, a: Value, ty: Type) -> Value {
+        if a.ty == ty { a } else { self.op(ty, format_args!("vector.bitcast {a} : {} to {ty}", a.ty)) }
+    }
+
+    /// Lanes of the concatenation of two vectors.
+    pub fn shuffle(&mut self, a: Value, b: Value, lanes: &[usize]) -> Value {
+        let ty = match a.ty {
+            Type::Longs(_) => Type::Longs(lanes.len()),
+            _ => Type::Words(lanes.len()),
+        };
+        self.op(ty, format_args!("vector.shuffle {a}, {b} {lanes:?} : {}, {}", a.ty, b.ty))
+    }
+
+    /// One lane.
+    pub fn extract(&mut self, a: Value, lane: usize) -> Value {
+        let ty = if matches!(a.ty, Type::Longs(_)) { Type::Long } else { Type::Word };
+        self.op(ty, format_args!("vector.extract {a}[{lane}] : {ty} from {}", a.ty))
+    }
+
+    /// A vector with one lane replaced.
+    pub fn insert(&mut self, scalar: Value, into: Value, lane: usize) -> Value {
+        self.op(into.ty, format_args!("vector.insert {scalar}, {into} [{lane}] : {} into {}", scalar.ty, into.ty))
+    }
+
+    /// The address of word `index` of `base`.
+    pub fn word_at(&mut self, base: Value, index: Value) -> Value {
+        self.op(
+            Type::Pointer,
+            format_args!("llvm.getelementptr {base}[{index}] : (!llvm.ptr, i64) -> !llvm.ptr, i32"),
+        )
+    }
+
+    /// The address of the 64-bit integer `index` of `base`.
+    pub fn long_at(&mut self, base: Value, index: Value) -> Value {
+        self.op(
+            Type::Pointer,
+            format_args!("llvm.getelementptr {base}[{index}] : (!llvm.ptr, i64) -> !llvm.ptr, i64"),
+        )
+    }
+
+    /// The address of a global.
+    pub fn global(&mut self, name: &str) -> Value {
+        self.op(Type::Pointer, format_args!("llvm.mlir.addressof @{name} : !llvm.ptr"))
+    }
+
+    /// Reads a value of this type; vectors may lie at any multiple of a word.
+    pub fn load(&mut self, pointer: Value, ty: Type) -> Value {
+        self.op(ty, format_args!("llvm.load {pointer} {{alignment = {} : i64}} : !llvm.ptr -> {ty}", alignment(ty)))
+    }
+
+    /// Writes a value.
+    pub fn store(&mut self, value: Value, pointer: Value) {
+        self.line(format_args!(
+            "llvm.store {value}, {pointer} {{alignment = {} : i64}} : {}, !llvm.ptr",
+            alignment(value.ty),
+            value.ty
+        ));
+    }
+
+    /// Calls a function without results.
+    pub fn call(&mut self, name: &str, arguments: &[Value]) {
+        let values: Vec<String> = arguments.iter().map(Value::to_string).collect();
+        let types: Vec<String> = arguments.iter().map(|v| v.ty.to_string()).collect();
+        self.line(format_args!("func.call @{name}({}) : ({}) -> ()", values.join(", "), types.join(", ")));
+    }
+
+    /// A loop over `from, from + step ..` below `to`.
+    pub fn repeat(&mut self, from: Value, to: Value, step: i64, body: impl FnOnce(&mut Code, Value)) {
+        self.repeat_with(from, to, step, &[], |code, index, _| {
+            body(code, index);
+            Vec::new()
+        });
+    }
+
+    /// A loop that carries values from one round to the next; returns the last ones.
+    pub fn repeat_with(
+        &mut self,
+        from: Value,
+        to: Value,
+        step: i64,
+        initial: &[Value],
+        body: impl FnOnce(&mut Code, Value, &[Value]) -> Vec<Value>,
+    ) -> Vec<Value> {
+        let step = self.constant(Type::Long, step);
+        let results: Vec<Value> = initial.iter().map(|v| self.fresh(v.ty)).collect();
+        let index = self.fresh(Type::Long);
+        let carried: Vec<Value> = initial.iter().map(|v| self.fresh(v.ty)).collect();
+        let types: Vec<String> = initial.iter().map(|v| v.ty.to_string()).collect();
+        if initial.is_empty() {
+            self.line(format_args!("scf.for {index} = {from} to {to} step {step} : i64 {{"));
+        } else {
+            // Results of one operation are named one by one through a group.
+            let names: Vec<String> = results.iter().map(Value::to_string).collect();
+            let starts: Vec<String> =
+                carried.iter().zip(initial).map(|(c, i)| format!("{c} = {i}")).collect();
+            self.line(format_args!(
+                "{} = scf.for {index} = {from} to {to} step {step} iter_args({}) -> ({}) : i64 {{",
+                names.join(", "),
+                starts.join(", "),
+                types.join(", ")
+            ));
+        }
+        self.indent += 1;
+        let next = body(self, index, &carried);
+        if !initial.is_empty() {
+            let names: Vec<String> = next.iter().map(Value::to_string).collect();
+            self.line(format_args!("scf.yield {} : {}", names.join(", "), types.join(", ")));
+        }
+        self.indent -= 1;
+        self.line(format_args!("}}"));
+        results
+    }
+
+    /// Runs one of two blocks.
+    pub fn branch(&mut self, on: Value, then: impl FnOnce(&mut Code), otherwise: impl FnOnce(&mut Code)) {
+        self.line(format_args!("scf.if {on} {{"));
+        self.indent += 1;
+        then(self);
+        self.indent -= 1;
+        self.line(format_args!("}} else {{"));
+        self.indent += 1;
+        otherwise(self);
+        self.indent -= 1;
+        self.line(format_args!("}}"));
+    }
+}
+
+fn alignment(ty: Type) -> usize {
+    match ty {
+        Type::Bit => 1,
+        Type::Word | Type::Words(_) => 4,
+        Type::Long | Type::Pointer | Type::Longs(_) => 8,
+    }
+}
