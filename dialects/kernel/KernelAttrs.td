@@ -21,10 +21,11 @@ def Kernel_ModuliAttr : AttrDef<Kernel_Dialect, "Moduli"> {
 
 def Kernel_TableKind : I32EnumAttr<"TableKind", "what the entries of a table are", [
     I32EnumAttrCase<"Plaintext", 0, "plaintext">,
-    I32EnumAttrCase<"RelinKey", 1, "relin_key">,
-    I32EnumAttrCase<"GaloisKey", 2, "galois_key">,
-    I32EnumAttrCase<"Automorphism", 3, "automorphism">,
-    I32EnumAttrCase<"Index", 4, "index">,
+    I32EnumAttrCase<"Diagonals", 1, "diagonals">,
+    I32EnumAttrCase<"RelinKey", 2, "relin_key">,
+    I32EnumAttrCase<"GaloisKey", 3, "galois_key">,
+    I32EnumAttrCase<"Automorphism", 4, "automorphism">,
+    I32EnumAttrCase<"Index", 5, "index">,
   ]> {
   let cppNamespace = "::ceria::kernel";
   let genSpecializedAttr = 0;

@@ -41,7 +41,6 @@ def Kernel_Dialect : Dialect {
   }];
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;
-  let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
 
 #endif // CERIA_KERNEL_DIALECT

@@ -59,10 +59,10 @@ def Kernel_TableOp : Kernel_Op<"table", [Symbol]> {
       evaluation form: word `i` of the result is word `p[i]` of the operand.
     * `galois_key`: for each Galois element the key from `s(X^g)` to `s`, `entries x digits x 2 x limbs x N`, Montgomery.
       `relin_key`: the key from `s^2` to `s`, one entry. `moduli` names the primes of their limbs.
-    * `plaintext`: `entries x limbs x period`, evaluation form, Montgomery, encoded from `source` at `scale`. When
-      `source` is a symbol of a `ckks.matrix`, `values` holds four numbers an entry: output part, input
-      part, diagonal, and the number of slots by which the diagonal is rotated to the right; for any other symbol
-      `values` are positions in it.
+    * `plaintext`: `entries x limbs x period`, evaluation form, Montgomery: `values` are parts of the `ckks.vector` that
+      `source` names, encoded at `scale` (the text of a scale).
+    * `diagonals`: likewise from a `ckks.matrix`, with four numbers an entry: output part, input part, diagonal, and
+      the number of slots by which the diagonal is rotated to the right before it is encoded.
 
     ```mlir
     kernel.table automorphism @steps [5, 25] : !kernel.buf<2x8192>

@@ -1,0 +1,122 @@
+//! What a `kernel.table` says, and what the tables of the interpreter hold.
+
+use super::decode::{integers, moduli};
+use crate::{
+    bridge::{
+        generated::kernel::{BufType, TableKind, TableKindAttr},
+        hooks::{Attribute, OperationLike, OperationRef},
+    },
+    poly::{interpret::RandomMaterial, ring::Ring},
+};
+use ceria_runtime::format::{
+    basis::Basis,
+    params::Params,
+    primes::{bit_reverse, to_montgomery},
+};
+use melior::ir::attribute::{StringAttribute, TypeAttribute};
+
+/// A `kernel.table`.
+#[derive(Clone, Debug)]
+pub struct Table<'c> {
+    /// Its symbol.
+    pub name: String,
+    /// What its entries are.
+    pub kind: TableKind,
+    /// The entries, or what they are made from.
+    pub values: Vec<i64>,
+    /// The primes of its limbs.
+    pub moduli: Option<Basis>,
+    /// The vector or matrix that plaintexts are encoded from.
+    pub source: Option<Attribute<'c>>,
+    /// The scale of plaintexts, as text.
+    pub scale: Option<String>,
+    /// Its extents.
+    pub shape: Vec<usize>,
+}
+
+impl<'c> Table<'c> {
+    /// Reads the op.
+    pub fn read(op: OperationRef<'c, '_>) -> Result<Self, String> {
+        let text = |name: &str| {
+            let attribute = op.attribute(name).ok().and_then(|a| StringAttribute::try_from(a).ok());
+            attribute.map(|a| a.value().to_string())
+        };
+        let kind = op.attribute("kind").map_err(|_| "has no kind")?;
+        let kind = TableKindAttr::try_from(kind)?.value();
+        let ty =
+            op.attribute("type").ok().and_then(|a| TypeAttribute::try_from(a).ok()).ok_or("has no type")?;
+        let shape = BufType::try_from(ty.value())?.shape().iter().map(|&extent| extent as usize).collect();
+        Ok(Self {
+            name: text("sym_name").ok_or("has no name")?,
+            kind,
+            values: integers(op, "values")?.unwrap_or_default(),
+            moduli: moduli(op, "moduli")?,
+            source: op.attribute("source").ok(),
+            scale: text("scale"),
+            shape,
+        })
+    }
+
+    /// The number of words.
+    pub fn words(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// Where the words of keys and plaintexts come from.
+pub trait Material {
+    /// The words of a table of keys or plaintexts, Montgomery.
+    fn words(&self, params: &Params, table: &Table<'_>) -> Result<Vec<u32>, String>;
+}
+
+impl Material for RandomMaterial {
+    /// The same residues as at the level of polynomials, for tables of the same name.
+    fn words(&self, params: &Params, table: &Table<'_>) -> Result<Vec<u32>, String> {
+        let ring = Ring::new(params).map_err(|e| e.to_string())?;
+        let moduli = table.moduli.as_ref().ok_or("has no moduli")?;
+        let primes = params.primes(moduli);
+        let period = table.shape.last().copied().unwrap_or(1);
+        let name = Self::name_seed(&table.name);
+        let mut words = Vec::with_capacity(table.words());
+        let entries = table.shape[0] as u64;
+        let seeds: Vec<Vec<u64>> = match table.kind {
+            TableKind::GaloisKey | TableKind::RelinKey => {
+                let digits = table.shape[1] as u64;
+                let part = |entry, digit| (0..2).map(move |k| vec![name, entry, digit, k]);
+                (0..entries).flat_map(|entry| (0..digits).flat_map(move |digit| part(entry, digit))).collect()
+            }
+            _ => (0..entries).map(|entry| vec![name, entry]).collect(),
+        };
+        for seed in seeds {
+            let poly = Self::residues(&ring, moduli, period, &seed)?;
+            for (limb, &q) in poly.limbs.iter().zip(&primes) {
+                words.extend(limb.iter().step_by(ring.n() / period).map(|&x| to_montgomery(x as u32, q)));
+            }
+        }
+        Ok(words)
+    }
+}
+
+/// The words of a table.
+pub fn words(params: &Params, table: &Table<'_>, material: &dyn Material) -> Result<Vec<u32>, String> {
+    let words: Vec<u32> = match table.kind {
+        TableKind::Index => table.values.iter().map(|&value| value as u32).collect(),
+        TableKind::Automorphism => {
+            table.values.iter().flat_map(|&element| automorphism(params, element as usize)).collect()
+        }
+        _ => material.words(params, table)?,
+    };
+    if words.len() != table.words() {
+        return Err(format!("@{} has {} words, expected {}", table.name, words.len(), table.words()));
+    }
+    Ok(words)
+}
+
+/// The permutation of evaluations that `X -> X^element` is: root `psi^(2 brv(i) + 1)` goes to its power.
+fn automorphism(params: &Params, element: usize) -> impl Iterator<Item = u32> {
+    let (n, log_n) = (params.n(), params.log_n);
+    (0..n).map(move |i| {
+        let exponent = (2 * bit_reverse(i, log_n) + 1) * element % (2 * n);
+        bit_reverse((exponent - 1) / 2, log_n) as u32
+    })
+}
