@@ -1,1 +1,21 @@
 //! Devices on which a bundle runs.
+//!
+//! A [`Bundle`] is a verified folder; [`Program::load`] builds its tables for one client's keys and loads its code,
+//! and [`Program::run`] evaluates it on ciphertexts. Today there is one device, the CPU: tiles of kernels are spread
+//! over the threads of a [`Pool`].
+
+mod bundle;
+mod error;
+mod library;
+mod memory;
+mod pool;
+mod profile;
+mod program;
+mod tables;
+
+pub use bundle::Bundle;
+pub use error::DeviceError;
+pub use memory::Buffer;
+pub use pool::Pool;
+pub use profile::{Profile, Span};
+pub use program::{LoadOptions, Program, RunReport};

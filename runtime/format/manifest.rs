@@ -8,7 +8,7 @@
 //! valid, and table and memory sizes are those that shapes imply. It says nothing about the files; that is
 //! [`FileEntry::verify`].
 
-use super::{basis::Basis, params::Params, scale::Scale, text::TextParam};
+use super::{basis::Basis, linear::SlotMatrix, params::Params, scale::Scale, text::TextParam};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
@@ -262,7 +262,7 @@ pub enum TableContent {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "from", rename_all = "snake_case")]
 pub enum PlaintextSource {
-    /// Diagonals of a slot matrix.
+    /// Diagonals of a slot matrix that a linear operator is between two layouts.
     Matrix {
         /// The linear operator, JSON of [`LinearOp`](super::linear::LinearOp).
         linear: serde_json::Value,
@@ -274,15 +274,20 @@ pub enum PlaintextSource {
         output_layout: String,
         /// A factor of every element.
         factor: f64,
+        /// The matrix's diagonals.
+        matrix: Box<SlotMatrix>,
         /// For each entry: output part, input part, diagonal, rotation to the right in slots.
         entries: Vec<[i64; 4]>,
     },
     /// A clear tensor in a layout, one plaintext a part.
     Tensor {
-        /// The linear operator by which the tensor comes from the first weight; the weight itself if absent.
+        /// The tensor, one of [`CONSTANTS`].
+        tensor: String,
+        /// A linear operator that is applied to it first.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         linear: Option<serde_json::Value>,
-        /// The weights: tensors of [`CONSTANTS`].
+        /// The operator's weights, of [`CONSTANTS`].
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         weights: Vec<String>,
         /// The layout, as text.
         layout: String,

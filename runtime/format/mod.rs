@@ -1,5 +1,6 @@
 //! Plain data that the compiler, the client and the server share. No threads, no devices, no LLVM.
 
+pub mod abi;
 pub mod arrays;
 pub mod basis;
 pub mod layout;

@@ -1,0 +1,223 @@
+//! Fills the tables that a program reads, when its bundle is loaded.
+
+use super::{bundle::Bundle, error::DeviceError, memory::Buffer};
+use crate::{
+    client::{Context, KeyKind, KeySpec, files::EvalKeys},
+    format::{
+        basis::Basis,
+        layout::Layout,
+        linear::LinearOp,
+        manifest::{CONSTANTS, KeySet, PlaintextSource, Table, TableContent},
+        primes::bit_reverse,
+        scale::Scale,
+        twiddles,
+    },
+};
+use ndarray::{ArrayD, ArrayViewD};
+use rayon::prelude::*;
+use safetensors::{Dtype, SafeTensors};
+
+/// What tables are filled from.
+pub struct Sources<'a> {
+    /// The client's context for the bundle's parameters.
+    pub context: &'a Context,
+    /// The client's evaluation keys.
+    pub keys: &'a EvalKeys,
+    /// The keys that the client was asked to make.
+    pub key_set: &'a KeySet,
+    /// The weights, if the bundle has any.
+    pub weights: Option<SafeTensors<'a>>,
+}
+
+/// Reads the weights' file, if there is one.
+pub fn weights(bundle: &Bundle) -> Result<Option<memmap2::Mmap>, DeviceError> {
+    bundle.manifest.files.contains_key(CONSTANTS).then(|| bundle.read(CONSTANTS)).transpose()
+}
+
+impl Sources<'_> {
+    /// Builds a table.
+    pub fn build(&self, table: &Table) -> Result<Buffer, DeviceError> {
+        let params = self.context.params();
+        let mut buffer = Buffer::new((table.bytes()? / 4) as usize);
+        let words = buffer.words_mut();
+        match &table.content {
+            TableContent::Index { values } => words.copy_from_slice(values),
+            TableContent::Automorphism { elements } => {
+                let rows = words.par_chunks_exact_mut(params.n());
+                rows.zip(elements).for_each(|(row, &element)| automorphism(element, row));
+            }
+            TableContent::GaloisKey { elements, moduli } => {
+                let entry = words.len() / elements.len().max(1);
+                for (words, &element) in words.chunks_exact_mut(entry.max(1)).zip(elements) {
+                    let used = self.key_set.galois.iter().find(|key| key.element == element);
+                    self.expand(KeyKind::Galois(element), used.map(|key| key.level), moduli, words)?;
+                }
+            }
+            TableContent::RelinKey { moduli } => {
+                self.expand(KeyKind::Relinearize, self.key_set.relin, moduli, words)?;
+            }
+            TableContent::Twiddles { moduli } => {
+                let rows = words.par_chunks_exact_mut(twiddles::words(params.n()));
+                rows.zip(params.primes(moduli)).for_each(|(row, q)| twiddles::fill(q, params.log_n, row));
+            }
+            TableContent::Plaintext { moduli, scale, source } => {
+                let period = table.shape.last().copied().unwrap_or(0) as usize / 2;
+                self.encode(source, period, moduli, scale, words)?;
+            }
+        }
+        Ok(buffer)
+    }
+
+    fn expand(
+        &self,
+        kind: KeyKind,
+        level: Option<u32>,
+        moduli: &Basis,
+        words: &mut [u32],
+    ) -> Result<(), DeviceError> {
+        let name = || match kind {
+            KeyKind::Relinearize => "the relinearisation key".to_string(),
+            KeyKind::Galois(element) => format!("the key of Galois element {element}"),
+        };
+        let missing = || DeviceError::MissingKey(name());
+        let spec = KeySpec { kind, level: level.ok_or_else(missing)? };
+        let key = self.keys.get(spec).ok_or_else(missing)?;
+        Ok(key.expand_montgomery(self.context, moduli, words)?)
+    }
+
+    fn encode(
+        &self,
+        source: &PlaintextSource,
+        period: usize,
+        moduli: &Basis,
+        scale: &Scale,
+        words: &mut [u32],
+    ) -> Result<(), DeviceError> {
+        let vectors = self.vectors(source, period)?;
+        let fill = |entry: usize, values: &mut [f64]| {
+            let vector = &vectors[entry];
+            values.iter_mut().enumerate().for_each(|(i, value)| *value = vector[i % vector.len()]);
+        };
+        let scale = scale.value(self.context.params());
+        Ok(self.context.encode_table(vectors.len(), period, scale, moduli, fill, words)?)
+    }
+
+    /// The slot vectors of the entries.
+    fn vectors(&self, source: &PlaintextSource, period: usize) -> Result<Vec<Vec<f64>>, DeviceError> {
+        match source {
+            PlaintextSource::Values { vectors } => {
+                if vectors.iter().any(|v| v.is_empty() || period % v.len().min(period) != 0) {
+                    return Err(DeviceError::Weights("a plaintext's values do not fit its period".into()));
+                }
+                Ok(vectors.clone())
+            }
+            PlaintextSource::Tensor { tensor, linear, weights, layout, factor, entries } => {
+                let mut values = self.weight(tensor)?.mapv(f64::from);
+                if let Some(linear) = linear {
+                    let weights = self.weights(weights)?;
+                    let views: Vec<ArrayViewD<'_, f32>> = weights.iter().map(|w| w.view()).collect();
+                    values = LinearOp::from_json(&linear.to_string())?.apply(&values, &views)?;
+                }
+                values.mapv_inplace(|value| value * factor);
+                let parts = parse_layout(layout)?.pack(&values.view())?;
+                let missing = || DeviceError::Weights(format!("tensor {tensor} has too few parts"));
+                entries.iter().map(|&part| parts.get(part as usize).cloned().ok_or_else(missing)).collect()
+            }
+            PlaintextSource::Matrix {
+                linear,
+                weights,
+                input_layout,
+                output_layout,
+                factor,
+                matrix,
+                entries,
+            } => {
+                let op = LinearOp::from_json(&linear.to_string())?;
+                let weights = self.weights(weights)?;
+                let views: Vec<ArrayViewD<'_, f32>> = weights.iter().map(|w| w.view()).collect();
+                let (input, output) = (parse_layout(input_layout)?, parse_layout(output_layout)?);
+                let diagonals = matrix.values(&op, &views, &input, &output)?;
+                let slots = self.context.params().slots() as i64;
+                entries
+                    .par_iter()
+                    .map(|&[output, input, diagonal, rotation]| {
+                        let same = |d: i64| (d - diagonal).rem_euclid(slots) == 0;
+                        let found = diagonals.iter().find(|d| {
+                            (d.output as i64, d.input as i64) == (output, input) && same(d.diagonal)
+                        });
+                        let Some(found) = found else {
+                            return Err(DeviceError::Weights(format!("there is no diagonal {diagonal}")));
+                        };
+                        Ok(found.before_giant(rotation).into_iter().map(|value| value * factor).collect())
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    fn weights(&self, names: &[String]) -> Result<Vec<ArrayD<f32>>, DeviceError> {
+        names.iter().map(|name| self.weight(name)).collect()
+    }
+
+    fn weight(&self, name: &str) -> Result<ArrayD<f32>, DeviceError> {
+        let wrong = |what: String| DeviceError::Weights(format!("tensor {name}: {what}"));
+        let tensors = self.weights.as_ref().ok_or_else(|| wrong("there is no file of weights".into()))?;
+        let tensor = tensors.tensor(name).map_err(|e| wrong(e.to_string()))?;
+        if tensor.dtype() != Dtype::F32 {
+            return Err(wrong(format!("its type is {:?}, not F32", tensor.dtype())));
+        }
+        let words = tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        let values: Vec<f32> = words.collect();
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(wrong("it holds a value that is not finite".into()));
+        }
+        ArrayD::from_shape_vec(tensor.shape(), values).map_err(|e| wrong(e.to_string()))
+    }
+}
+
+fn parse_layout(text: &str) -> Result<Layout, DeviceError> {
+    Ok(Layout::parse(text)?)
+}
+
+/// The permutation of evaluations that `X -> X^element` is: word i of the result is word `row[i]` of the operand.
+fn automorphism(element: u32, row: &mut [u32]) {
+    let n = row.len();
+    let log_n = n.ilog2();
+    for (i, place) in row.iter_mut().enumerate() {
+        let exponent = (2 * bit_reverse(i, log_n) + 1) * element as usize % (2 * n);
+        *place = bit_reverse((exponent - 1) / 2, log_n) as u32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::primes::{mul_mod, ntt_primes_below, pow_mod, primitive_root};
+
+    #[test]
+    fn automorphisms_permute_evaluations() {
+        let (log_n, element) = (4, 13);
+        let n = 1usize << log_n;
+        let q = ntt_primes_below(1 << 20, log_n).next().unwrap_or_default();
+        let psi = primitive_root(q, log_n);
+        let evaluate = |a: &[u32], i: usize| {
+            let root = pow_mod(psi, 2 * bit_reverse(i, log_n) as u64 + 1, q);
+            a.iter()
+                .enumerate()
+                .fold(0u64, |s, (k, &c)| s + u64::from(mul_mod(c, pow_mod(root, k as u64, q), q)))
+                % u64::from(q)
+        };
+        let a: Vec<u32> = (0..n as u32).map(|k| k * k + 1).collect();
+        // a(X^g), coefficient by coefficient.
+        let mut mapped = vec![0; n];
+        for (k, &c) in a.iter().enumerate() {
+            let to = k * element as usize % (2 * n);
+            mapped[to % n] = if to < n { c } else { q - c };
+        }
+        let mut row = vec![0; n];
+        automorphism(element, &mut row);
+        for (i, &place) in row.iter().enumerate() {
+            assert_eq!(evaluate(&mapped, i), evaluate(&a, place as usize));
+        }
+    }
+}
