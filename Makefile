@@ -7,7 +7,7 @@ LLVM := $(or $(MLIR_SYS_220_PREFIX),/usr/lib/llvm-22)
 CARGO := cargo
 CXX_SOURCES := $(wildcard dialects/bridge/*.cpp dialects/bridge/*.h)
 
-.PHONY: all setup setup-test build demo test format lint unit doctest lit docs docs-check clean
+.PHONY: all setup setup-test build demo test format lint unit doctest debug lit docs docs-check clean
 
 all: build
 
@@ -46,14 +46,16 @@ unit:
 doctest:
 	LD_LIBRARY_PATH=$(LLVM)/lib $(CARGO) test --workspace --doc
 
-lit:
+debug:
 	$(CARGO) build --workspace
+
+lit: debug
 	$(LLVM)/bin/lit -sv --order=lexical test
 
-docs:
+docs: debug
 	docs/generate.sh
 
-docs-check:
+docs-check: debug
 	docs/generate.sh --check
 
 clean:

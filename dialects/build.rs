@@ -7,6 +7,8 @@
 
 #[path = "bridge/build/glue.rs"]
 mod glue;
+#[path = "bridge/build/objects.rs"]
+mod objects;
 #[path = "bridge/build/records.rs"]
 mod records;
 #[path = "bridge/build/rpath.rs"]
@@ -85,7 +87,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     }
     println!("cargo:rerun-if-changed=bridge/Bridge.h");
     println!("cargo:rerun-if-changed=bridge/Rust.td");
-    compile(&tools, &sources);
+    compile(&tools, &sources)?;
     link_shared(&prefix, &out)?;
     rpath::emit();
     Ok(())
@@ -143,22 +145,34 @@ impl Tools {
     }
 }
 
-fn compile(tools: &Tools, sources: &[PathBuf]) {
-    cc::Build::new()
-        .cpp(true)
-        .compiler(tools.bin.join("clang++"))
-        .std("c++17")
-        .flag("-fno-rtti")
-        .flag("-fno-exceptions")
-        .flag("-w")
-        .flag("-isystem")
-        .flag(tools.include.to_str().unwrap_or_default())
-        .include(".")
-        .include(&tools.out)
-        .debug(false)
-        .opt_level(1)
-        .files(sources)
-        .compile("ceria-dialects-glue");
+fn compile(tools: &Tools, sources: &[PathBuf]) -> Result<(), Box<dyn Error>> {
+    let optimise = if env::var("PROFILE").is_ok_and(|profile| profile == "release") { "-O1" } else { "-O0" };
+    let include = tools.include.display().to_string();
+    let arguments = [
+        "-std=c++17",
+        "-fno-rtti",
+        "-fno-exceptions",
+        "-fPIC",
+        "-ffunction-sections",
+        "-fdata-sections",
+        "-w",
+        optimise,
+        "-isystem",
+        &include,
+    ];
+    let compiler = objects::Compiler {
+        program: tools.bin.join("clang++"),
+        arguments: arguments.map(String::from).into(),
+        includes: vec![".".into(), tools.out.clone()],
+    };
+    let objects = compiler.compile(sources, &tools.out)?;
+    let mut archive = cc::Build::new();
+    archive.cpp(true).compiler(&compiler.program);
+    objects.iter().for_each(|object| {
+        archive.object(object);
+    });
+    archive.try_compile("ceria-dialects-glue")?;
+    Ok(())
 }
 
 /// Debian ships no `libMLIR-C.so`: a linker script of that name joins the C API's archives with `libMLIR.so`.

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Writes the reference pages of the dialects and passes from their declarations. With --check it changes nothing and
-# fails if a page in the repository differs from what it would write.
+# fails if a page in the repository differs from what it would write. Needs a debug build (`cargo build --workspace`).
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -21,7 +21,7 @@ page fhe Fhe
 page ckks Ckks
 page poly Poly
 page kernel Kernel
-cargo run --quiet -p ceria-opt -- --print-pass-docs >"$fresh/passes.md"
+"${CARGO_TARGET_DIR:-target}/debug/ceria-opt" --print-pass-docs >"$fresh/passes.md"
 
 if [ "${1:-}" = --check ]; then
     for file in "$fresh"/*; do
