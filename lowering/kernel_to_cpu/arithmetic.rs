@@ -25,8 +25,10 @@ pub struct Modulus {
 /// The even and the odd lanes of a vector, each in the low half of a 64-bit lane; upper halves are arbitrary.
 #[derive(Clone, Copy)]
 pub struct Halves {
-    even: Value,
-    odd: Value,
+    /// Lanes 0, 2, 4 ..
+    pub even: Value,
+    /// Lanes 1, 3, 5 ..
+    pub odd: Value,
 }
 
 impl Modulus {
@@ -65,7 +67,8 @@ impl Modulus {
         Halves { even: both, odd: both }
     }
 
-    fn low(&self, code: &mut Code, a: Value) -> Value {
+    /// The low halves of 64-bit lanes.
+    pub fn low(&self, code: &mut Code, a: Value) -> Value {
         let mask = code.constant(self.longs(), 0xffff_ffff);
         code.and(a, mask)
     }
@@ -74,6 +77,36 @@ impl Modulus {
     pub fn wide_product(&self, code: &mut Code, a: Value, b: Value) -> Value {
         let (a, b) = (self.low(code, a), self.low(code, b));
         code.mul(a, b)
+    }
+
+    /// The 64-bit products of even lanes, and of odd lanes.
+    pub fn wide_products(&self, code: &mut Code, a: Halves, b: Halves) -> (Value, Value) {
+        (self.wide_product(code, a.even, b.even), self.wide_product(code, a.odd, b.odd))
+    }
+
+    /// The low half of each 64-bit lane, sign-extended: multiplication of two such lanes is one instruction.
+    fn sign_extended(&self, code: &mut Code, a: Value) -> Value {
+        let raised = code.shift_left(a, 32);
+        code.shift_right_signed(raised, 32)
+    }
+
+    /// The even and odd lanes of a vector of signed words, sign-extended.
+    pub fn signed_halves(&self, code: &mut Code, words: Value) -> (Value, Value) {
+        let Halves { even, odd } = self.halves(code, words);
+        (self.sign_extended(code, even), self.sign_extended(code, odd))
+    }
+
+    /// Montgomery reduction of signed even and odd accumulators of magnitude below q * 2^31: words in (-q, q).
+    pub fn reduce_signed(&self, code: &mut Code, even: Value, odd: Value) -> Value {
+        let wide = self.sign_extended(code, self.wide);
+        let cancel = |code: &mut Code, sum: Value| {
+            let m = self.wide_product(code, sum, self.inverse);
+            let m = self.sign_extended(code, m);
+            let multiple = code.mul(m, wide);
+            code.sub(sum, multiple)
+        };
+        let (even, odd) = (cancel(code, even), cancel(code, odd));
+        self.join_high(code, even, odd)
     }
 
     /// The upper halves of even and odd lanes, as one vector.

@@ -1,4 +1,4 @@
-//! Writes functions of the `func`, `scf`, `arith`, `vector` and `llvm` dialects as text.
+//! Writes `llvm.func` functions whose bodies are `scf`, `arith`, `vector` and `llvm` operations, as text.
 //!
 //! A [`Code`] is one function under construction: each method appends an operation and returns its value, so that
 //! generators read like the arithmetic they generate. Vectors of 32-bit words have as many lanes as the writer says;
@@ -59,16 +59,17 @@ pub struct Code {
 
 impl Code {
     /// Writes a function without results. `linkage` is `internal` or `external`.
-    pub fn function(name: &str, linkage: &str, arguments: &[Type], body: impl FnOnce(&mut Code, &[Value])) -> String {
+    pub fn function(
+        name: &str,
+        linkage: &str,
+        arguments: &[Type],
+        body: impl FnOnce(&mut Code, &[Value]),
+    ) -> String {
         let mut code = Code { text: String::new(), next: 0, indent: 1 };
         let values: Vec<Value> = arguments.iter().map(|&ty| code.fresh(ty)).collect();
         let list: Vec<String> = values.iter().map(|v| format!("{v}: {}", v.ty)).collect();
         body(&mut code, &values);
-        format!(
-            "func.func @{name}({}) attributes {{llvm.linkage = #llvm.linkage<{linkage}>}} {{\n{}  return\n}}\n",
-            list.join(", "),
-            code.text
-        )
+        format!("llvm.func {linkage} @{name}({}) {{\n{}  llvm.return\n}}\n", list.join(", "), code.text)
     }
 
     fn fresh(&mut self, ty: Type) -> Value {
@@ -99,7 +100,9 @@ impl Code {
     /// An integer, or a vector with this integer in each lane.
     pub fn constant(&mut self, ty: Type, value: i64) -> Value {
         match ty {
-            Type::Words(_) | Type::Longs(_) => self.op(ty, format_args!("arith.constant dense<{value}> : {ty}")),
+            Type::Words(_) | Type::Longs(_) => {
+                self.op(ty, format_args!("arith.constant dense<{value}> : {ty}"))
+            }
             _ => self.op(ty, format_args!("arith.constant {value} : {ty}")),
         }
     }
@@ -162,6 +165,22 @@ impl Code {
         self.op(Type::Bit, format_args!("arith.cmpi ult, {a}, {b} : {}", a.ty))
     }
 
+    /// In each lane `then` where a > b as signed numbers, else `otherwise`.
+    pub fn select_above(&mut self, a: Value, b: Value, then: Value, otherwise: Value) -> Value {
+        let Type::Words(lanes) = a.ty else { unreachable!("lanes of words are compared") };
+        let above = self.fresh(a.ty);
+        self.line(format_args!("{above} = arith.cmpi sgt, {a}, {b} : {}", a.ty));
+        self.op(
+            then.ty,
+            format_args!("arith.select {above}, {then}, {otherwise} : vector<{lanes}xi1>, {}", then.ty),
+        )
+    }
+
+    /// A word as a 64-bit integer, sign-extended.
+    pub fn extend_signed(&mut self, a: Value) -> Value {
+        self.op(Type::Long, format_args!("arith.extsi {a} : i32 to i64"))
+    }
+
     /// a word as a 64-bit integer.
     pub fn extend(&mut self, a: Value) -> Value {
         self.op(Type::Long, format_args!("arith.extui {a} : i32 to i64"))
@@ -200,7 +219,10 @@ impl Code {
 
     /// A vector with one lane replaced.
     pub fn insert(&mut self, scalar: Value, into: Value, lane: usize) -> Value {
-        self.op(into.ty, format_args!("vector.insert {scalar}, {into} [{lane}] : {} into {}", scalar.ty, into.ty))
+        self.op(
+            into.ty,
+            format_args!("vector.insert {scalar}, {into} [{lane}] : {} into {}", scalar.ty, into.ty),
+        )
     }
 
     /// The address of word `index` of `base`.
@@ -226,7 +248,10 @@ impl Code {
 
     /// Reads a value of this type; vectors may lie at any multiple of a word.
     pub fn load(&mut self, pointer: Value, ty: Type) -> Value {
-        self.op(ty, format_args!("llvm.load {pointer} {{alignment = {} : i64}} : !llvm.ptr -> {ty}", alignment(ty)))
+        self.op(
+            ty,
+            format_args!("llvm.load {pointer} {{alignment = {} : i64}} : !llvm.ptr -> {ty}", alignment(ty)),
+        )
     }
 
     /// Writes a value.
@@ -242,7 +267,7 @@ impl Code {
     pub fn call(&mut self, name: &str, arguments: &[Value]) {
         let values: Vec<String> = arguments.iter().map(Value::to_string).collect();
         let types: Vec<String> = arguments.iter().map(|v| v.ty.to_string()).collect();
-        self.line(format_args!("func.call @{name}({}) : ({}) -> ()", values.join(", "), types.join(", ")));
+        self.line(format_args!("llvm.call @{name}({}) : ({}) -> ()", values.join(", "), types.join(", ")));
     }
 
     /// A loop over `from, from + step ..` below `to`.

@@ -18,6 +18,8 @@ pub struct HostProgram {
     /// Its entry; valid as long as the library.
     pub entry: Entry,
     _library: Library,
+    /// Keeps the descriptor's number, under which the loader knows the library, from being used again.
+    _file: File,
 }
 
 impl HostProgram {
@@ -38,6 +40,6 @@ impl HostProgram {
             unsafe { Library::new(format!("/proc/self/fd/{}", file.as_raw_fd())) }.map_err(|e| failed(&e))?;
         // SAFETY: the manifest's version fixes the entry's type.
         let entry = *unsafe { library.get::<Entry>(ENTRY.as_bytes()) }.map_err(|e| failed(&e))?;
-        Ok(Self { entry, _library: library })
+        Ok(Self { entry, _library: library, _file: file })
     }
 }

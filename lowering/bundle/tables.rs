@@ -1,0 +1,208 @@
+//! How the tables of a program are filled when its bundle is loaded, and which keys they need.
+
+use super::BundleError;
+use crate::kernel_to_cpu::Lowered;
+use ceria_dialects::{
+    bridge::hooks::{Attribute, BlockLike, OperationLike, OperationRef, RegionLike},
+    ckks::matrix::{Matrix, MatrixSource, Vector, VectorSource},
+    interpret::{self, name_of},
+    kernel::{TableKind, table::Table},
+};
+use ceria_runtime::format::{
+    basis::Basis,
+    linear::{DiagonalValues, LinearOp},
+    manifest::{self, GaloisKey, KeySet, PlaintextSource, TableContent},
+    params::Params,
+    scale::Scale,
+    text::TextParam,
+    twiddles,
+};
+use melior::ir::attribute::FlatSymbolRefAttribute;
+use std::collections::BTreeMap;
+
+/// The tables of a program, in order.
+pub struct Recipes {
+    tables: Vec<manifest::Table>,
+}
+
+fn wrong(what: impl Into<String>) -> BundleError {
+    BundleError::Program(what.into())
+}
+
+impl Recipes {
+    /// Reads the tables of a module of kernels; plaintexts come from the matrices and vectors of `ckks`.
+    pub fn read(
+        kernel: OperationRef<'_, '_>,
+        ckks: OperationRef<'_, '_>,
+        params: &Params,
+    ) -> Result<Self, BundleError> {
+        let mut tables = Vec::new();
+        let block = kernel.region(0).ok().and_then(|region| region.first_block());
+        let mut next = block.and_then(|block| block.first_operation());
+        while let Some(op) = next {
+            if name_of(op) == "kernel.table" {
+                let table = Table::read(op).map_err(wrong)?;
+                let content = content(&table, ckks, params)?;
+                tables.push(manifest::Table {
+                    name: table.name.clone(),
+                    shape: table.shape.iter().map(|&extent| extent as u64).collect(),
+                    content,
+                });
+            }
+            next = op.next_in_block();
+        }
+        Ok(Self { tables })
+    }
+
+    /// All tables, with that of the twiddles at the end.
+    pub fn tables(mut self, lowered: &Lowered, params: &Params) -> Result<Vec<manifest::Table>, BundleError> {
+        let names: Vec<&String> = self.tables.iter().map(|table| &table.name).collect();
+        if names != lowered.tables.iter().collect::<Vec<_>>() {
+            return Err(wrong("the tables of the program and of its code differ"));
+        }
+        self.tables.push(manifest::Table {
+            name: "twiddles".into(),
+            shape: vec![lowered.twiddles.len() as u64, twiddles::words(params.n()) as u64],
+            content: TableContent::Twiddles { moduli: lowered.twiddles.clone() },
+        });
+        Ok(self.tables)
+    }
+
+    /// The keys that the tables hold, each at the highest level at which it is used.
+    pub fn keys(&self, params: &Params) -> KeySet {
+        let mut relin = None;
+        let mut galois: BTreeMap<u32, u32> = BTreeMap::new();
+        for table in &self.tables {
+            match &table.content {
+                TableContent::RelinKey { moduli } => relin = relin.max(Some(level_of(moduli, params))),
+                TableContent::GaloisKey { elements, moduli } => {
+                    let level = level_of(moduli, params);
+                    for &element in elements {
+                        let highest = galois.entry(element).or_insert(level);
+                        *highest = level.max(*highest);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let steps = rotation_steps(params);
+        let galois = galois.into_iter().map(|(element, level)| GaloisKey {
+            element,
+            step: steps.get(&element).copied(),
+            level,
+        });
+        KeySet { relin, galois: galois.collect() }
+    }
+}
+
+/// The lowest level whose primes include those of a key.
+fn level_of(moduli: &Basis, params: &Params) -> u32 {
+    let q = moduli.q_part();
+    (0..=params.max_level())
+        .find(|&level| q.is_subset(params.level_basis(level)))
+        .unwrap_or(params.max_level())
+}
+
+/// The rotation that each power of 5 modulo 2N is.
+fn rotation_steps(params: &Params) -> BTreeMap<u32, u32> {
+    let mut element = 1u64;
+    let mut steps = BTreeMap::new();
+    for step in 0..params.slots() as u32 {
+        steps.insert(element as u32, step);
+        element = element * 5 % (2 * params.n() as u64);
+    }
+    steps
+}
+
+fn unsigned(values: &[i64]) -> Result<Vec<u32>, BundleError> {
+    let convert = |&value: &i64| u32::try_from(value).map_err(|_| wrong(format!("a table holds {value}")));
+    values.iter().map(convert).collect()
+}
+
+fn content(
+    table: &Table<'_>,
+    ckks: OperationRef<'_, '_>,
+    params: &Params,
+) -> Result<TableContent, BundleError> {
+    let moduli = || table.moduli.clone().ok_or_else(|| wrong(format!("@{} has no primes", table.name)));
+    Ok(match table.kind {
+        TableKind::Index => TableContent::Index { values: unsigned(&table.values)? },
+        TableKind::Automorphism => TableContent::Automorphism { elements: unsigned(&table.values)? },
+        TableKind::GaloisKey => {
+            TableContent::GaloisKey { elements: unsigned(&table.values)?, moduli: moduli()? }
+        }
+        TableKind::RelinKey => TableContent::RelinKey { moduli: moduli()? },
+        TableKind::Plaintext | TableKind::Diagonals => {
+            let scale =
+                table.scale.as_deref().ok_or_else(|| wrong(format!("@{} has no scale", table.name)))?;
+            let name = source_name(table.source)
+                .ok_or_else(|| wrong(format!("@{} is not encoded from a symbol", table.name)))?;
+            let source = interpret::symbol(ckks, name).ok_or_else(|| wrong(format!("@{name} is missing")))?;
+            let source = if table.kind == TableKind::Diagonals {
+                diagonals(&Matrix::read(source).map_err(wrong)?, &table.values, params)?
+            } else {
+                vector(&Vector::read(source).map_err(wrong)?, &table.values)?
+            };
+            TableContent::Plaintext { moduli: moduli()?, scale: Scale::parse(scale).map_err(wrong)?, source }
+        }
+    })
+}
+
+fn source_name<'c>(source: Option<Attribute<'c>>) -> Option<&'c str> {
+    FlatSymbolRefAttribute::try_from(source?).ok().map(|symbol| symbol.value())
+}
+
+fn json(op: &LinearOp) -> Result<serde_json::Value, BundleError> {
+    serde_json::from_str(&op.to_json()?).map_err(|e| wrong(e.to_string()))
+}
+
+fn diagonals(matrix: &Matrix, values: &[i64], params: &Params) -> Result<PlaintextSource, BundleError> {
+    let entries: Vec<[i64; 4]> = values.chunks_exact(4).map(|e| [e[0], e[1], e[2], e[3]]).collect();
+    match &matrix.source {
+        MatrixSource::Linear(linear) => Ok(PlaintextSource::Matrix {
+            linear: json(&linear.op)?,
+            weights: linear.weights.clone(),
+            input_layout: linear.input.to_string(),
+            output_layout: linear.output.to_string(),
+            factor: linear.factor,
+            matrix: Box::new(matrix.slots.clone()),
+            entries,
+        }),
+        MatrixSource::Values(_) => {
+            let all = matrix.values(&|name| Err(format!("{name} is not needed"))).map_err(wrong)?;
+            let slots = params.slots() as i64;
+            let find = |[output, input, diagonal, rotation]: [i64; 4]| {
+                let same = |d: &&DiagonalValues| {
+                    (d.output as i64, d.input as i64) == (output, input)
+                        && (d.diagonal - diagonal).rem_euclid(slots) == 0
+                };
+                let found =
+                    all.iter().find(same).ok_or_else(|| wrong(format!("there is no diagonal {diagonal}")))?;
+                Ok(found.before_giant(rotation))
+            };
+            Ok(PlaintextSource::Values {
+                vectors: entries.into_iter().map(find).collect::<Result<_, BundleError>>()?,
+            })
+        }
+    }
+}
+
+fn vector(vector: &Vector, values: &[i64]) -> Result<PlaintextSource, BundleError> {
+    let entries = unsigned(values)?;
+    match &vector.source {
+        VectorSource::Tensor { tensor, linear, layout, factor } => Ok(PlaintextSource::Tensor {
+            tensor: tensor.clone(),
+            linear: linear.as_ref().map(|(op, _)| json(op)).transpose()?,
+            weights: linear.as_ref().map(|(_, weights)| weights.clone()).unwrap_or_default(),
+            layout: layout.to_string(),
+            factor: *factor,
+            entries,
+        }),
+        VectorSource::Values(all) => {
+            let find = |part: &u32| {
+                all.get(*part as usize).cloned().ok_or_else(|| wrong(format!("there is no part {part}")))
+            };
+            Ok(PlaintextSource::Values { vectors: entries.iter().map(find).collect::<Result<_, _>>()? })
+        }
+    }
+}

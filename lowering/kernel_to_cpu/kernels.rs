@@ -1,0 +1,438 @@
+//! The function of one kernel: `void kernel(const uint64_t *arguments, uint64_t tile, uint32_t *scratch)`.
+//!
+//! `arguments` has one 64-bit word for each argument of the kernel, an address or a number, and after them the address
+//! of the twiddle table. Word-by-word operations of a stage of the [`Schedule`] become one loop over vectors; transforms
+//! of limbs are calls.
+
+use super::{
+    arithmetic::{Halves, Modulus, Range},
+    code::{Code, Type, Value},
+    constants::TileConstants,
+    ntt::Transform,
+    schedule::{LimbTransform, Place, Schedule, Stage, TransformKind},
+    sums,
+};
+use ceria_dialects::kernel::model::{ArgumentKind, Kernel, Limbs, Tile, TileOp};
+use ceria_runtime::format::primes::{inv_mod, inverse_mod_word, mul_mod, primitive_root, to_montgomery};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What all kernels of a module share.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Lanes of the vectors of transforms.
+    pub lanes: usize,
+    /// The primes of the twiddle table, in the order of its entries.
+    pub twiddles: Vec<u32>,
+}
+
+impl Machine {
+    /// The transform of a limb of N words.
+    pub fn transform(&self, n: usize, range: Range) -> Transform {
+        Transform { n, lanes: self.lanes.min(n / 2), range }
+    }
+
+    /// Lanes of word-by-word loops: two vectors at a time share addresses and loop overhead.
+    pub fn loop_lanes(&self, n: usize) -> usize {
+        (2 * self.lanes).min(n)
+    }
+}
+
+/// A kernel's code.
+pub struct KernelCode {
+    /// Definitions of globals and the function.
+    pub text: String,
+    /// Words of scratch memory it needs.
+    pub scratch_words: usize,
+    /// Ranges of the forward and inverse transforms that it calls.
+    pub transforms: BTreeSet<(&'static str, bool)>,
+}
+
+/// Generates the function of a kernel.
+pub fn generate(kernel: &Kernel, symbol: &str, machine: &Machine) -> KernelCode {
+    let schedule = Schedule::new(kernel);
+    let mut constants = TileConstants::new(symbol, kernel.moduli.len());
+    let mut transforms = BTreeSet::new();
+    let types = [Type::Pointer, Type::Long, Type::Pointer];
+    let function = Code::function(symbol, "internal", &types, |code, args| {
+        let mut body = KernelBody::new(code, kernel, machine, &mut constants, args);
+        for stage in &schedule.stages {
+            if stage.has_loop(kernel) {
+                body.stage_loop(code, stage);
+            }
+            for transform in &stage.transforms {
+                body.transform(code, transform);
+                let forward = transform.kind == TransformKind::Forward;
+                transforms.extend(body.ranges().into_iter().map(|range| (range.suffix(), forward)));
+            }
+        }
+    });
+    KernelCode {
+        text: constants.definition() + &function,
+        scratch_words: schedule.scratch_rows * kernel.n,
+        transforms,
+    }
+}
+
+/// What the code of one kernel refers to.
+pub struct KernelBody<'a> {
+    /// The kernel.
+    pub kernel: &'a Kernel,
+    machine: &'a Machine,
+    /// Numbers that differ from tile to tile.
+    pub constants: &'a mut TileConstants,
+    /// The number of the tile's prime.
+    pub prime: Value,
+    batch: Value,
+    /// The kernel's arguments: addresses and numbers.
+    pub arguments: Vec<Value>,
+    twiddles: Value,
+    scratch: Value,
+    q: Value,
+    inverse: Value,
+    /// The prime, for word-by-word loops.
+    pub m: Modulus,
+}
+
+impl<'a> KernelBody<'a> {
+    fn new(
+        code: &mut Code,
+        kernel: &'a Kernel,
+        machine: &'a Machine,
+        constants: &'a mut TileConstants,
+        args: &[Value],
+    ) -> Self {
+        let primes = code.constant(Type::Long, kernel.moduli.len() as i64);
+        let prime = code.rem(args[1], primes);
+        let batch = code.div(args[1], primes);
+        let slot = |code: &mut Code, index: usize, ty: Type| {
+            let index = code.constant(Type::Long, index as i64);
+            let at = code.long_at(args[0], index);
+            code.load(at, ty)
+        };
+        let arguments = kernel
+            .arguments
+            .iter()
+            .enumerate()
+            .map(|(i, kind)| {
+                slot(code, i, if *kind == ArgumentKind::Index { Type::Long } else { Type::Pointer })
+            })
+            .collect();
+        let twiddles = slot(code, kernel.arguments.len(), Type::Pointer);
+        let q = constants.word(code, prime, &kernel.moduli);
+        let inverses: Vec<u32> = kernel.moduli.iter().map(|&q| inverse_mod_word(q)).collect();
+        let inverse = constants.word(code, prime, &inverses);
+        let m = Modulus::new(code, machine.loop_lanes(kernel.n), q, inverse);
+        Self {
+            kernel,
+            machine,
+            constants,
+            prime,
+            batch,
+            arguments,
+            twiddles,
+            scratch: args[2],
+            q,
+            inverse,
+            m,
+        }
+    }
+
+    /// The ranges that the kernel's primes need.
+    pub fn ranges(&self) -> Vec<Range> {
+        Range::ALL
+            .into_iter()
+            .filter(|range| self.kernel.moduli.iter().any(|&q| Range::of(q) == *range))
+            .collect()
+    }
+
+    /// Code that differs by the range of the prime: one version if all primes have the same.
+    pub fn by_range(&mut self, code: &mut Code, mut write: impl FnMut(&mut Self, &mut Code, Range)) {
+        match self.ranges()[..] {
+            [range] => write(self, code, range),
+            _ => {
+                let bound = code.constant(Type::Word, i64::from(Range::Lazy.bound()));
+                let lazy = code.less(self.q, bound);
+                let body = std::cell::RefCell::new((self, &mut write));
+                code.branch(
+                    lazy,
+                    |code| {
+                        let (body, write) = &mut *body.borrow_mut();
+                        write(body, code, Range::Lazy);
+                    },
+                    |code| {
+                        let (body, write) = &mut *body.borrow_mut();
+                        write(body, code, Range::Strict);
+                    },
+                );
+            }
+        }
+    }
+
+    /// A constant of the tile, in each 64-bit lane.
+    pub fn halves(&mut self, code: &mut Code, row: &[u32]) -> Halves {
+        let word = self.constants.word(code, self.prime, row);
+        self.m.splat(code, word)
+    }
+
+    /// A signed constant of the tile, in each 64-bit lane.
+    pub fn signed_lanes(&mut self, code: &mut Code, row: &[u32]) -> Value {
+        let word = self.constants.word(code, self.prime, row);
+        let long = code.extend_signed(word);
+        code.broadcast(long, self.m.lanes / 2)
+    }
+
+    /// The address of the tile's batch in a buffer of rank 2 or 3.
+    pub fn batch_start(&mut self, code: &mut Code, buffer: usize) -> Value {
+        let shape = self.kernel.shape(buffer);
+        if shape.len() < 3 || self.kernel.batch == 1 {
+            return self.arguments[buffer];
+        }
+        let words = code.constant(Type::Long, (shape[1] * shape[2]) as i64);
+        let offset = code.mul(self.batch, words);
+        code.word_at(self.arguments[buffer], offset)
+    }
+
+    /// The address of the tile's row in a buffer of rank 2 or 3.
+    fn row(&mut self, code: &mut Code, buffer: usize, limbs: &Limbs) -> Value {
+        let shape = self.kernel.shape(buffer);
+        let words = code.constant(Type::Long, shape[shape.len() - 1] as i64);
+        let start = self.batch_start(code, buffer);
+        let limb = self.constants.index(code, self.prime, &limbs.rows);
+        let offset = code.mul(limb, words);
+        code.word_at(start, offset)
+    }
+
+    fn place(&mut self, code: &mut Code, place: &Place) -> Value {
+        match place {
+            Place::Scratch(row) => {
+                let offset = code.constant(Type::Long, (row * self.kernel.n) as i64);
+                code.word_at(self.scratch, offset)
+            }
+            Place::Row(buffer, limbs) => self.row(code, *buffer, limbs),
+        }
+    }
+
+    fn transform(&mut self, code: &mut Code, transform: &LimbTransform) {
+        let from = self.place(code, &transform.from);
+        let to = self.place(code, &transform.to);
+        let n = self.kernel.n;
+        let entries: Vec<usize> = self
+            .kernel
+            .moduli
+            .iter()
+            .map(|q| self.machine.twiddles.iter().position(|known| known == q).unwrap_or(0))
+            .collect();
+        let entry = self.constants.index(code, self.prime, &entries);
+        let words = code.constant(Type::Long, ceria_runtime::format::twiddles::words(n) as i64);
+        let offset = code.mul(entry, words);
+        let twiddles = code.word_at(self.twiddles, offset);
+        let mut arguments = vec![to, from, twiddles, self.q, self.inverse];
+        if let TransformKind::Inverse(scale) = &transform.kind {
+            let (c0, c1) = inverse_factors(&self.kernel.moduli, n, scale.as_deref());
+            arguments.push(self.constants.word(code, self.prime, &c0));
+            arguments.push(self.constants.word(code, self.prime, &c1));
+        }
+        self.by_range(code, |body, code, range| {
+            let transform_code = body.machine.transform(n, range);
+            let name = match transform.kind {
+                TransformKind::Forward => transform_code.forward_name(),
+                TransformKind::Inverse(_) => transform_code.inverse_name(),
+            };
+            code.call(&name, &arguments);
+        });
+    }
+
+    /// The loop over the words of a stage.
+    fn stage_loop(&mut self, code: &mut Code, stage: &Stage) {
+        let with_sums =
+            stage.operations.iter().any(|&i| matches!(self.kernel.body[i], TileOp::WeightedSum(_)));
+        if with_sums {
+            self.by_range(code, |body, code, range| body.words_loop(code, stage, range));
+        } else {
+            // Without sums of products the code is the same for all primes.
+            self.words_loop(code, stage, Range::Strict);
+        }
+    }
+
+    fn words_loop(&mut self, code: &mut Code, stage: &Stage, range: Range) {
+        let mut fixed = BTreeMap::new();
+        for &i in &stage.operations {
+            let kernel = self.kernel;
+            self.prepare(code, &kernel.body[i], i, range, &mut fixed);
+        }
+        let reads: Vec<(Tile, Value)> =
+            stage.reads.iter().map(|(tile, place)| (*tile, self.place(code, place))).collect();
+        let writes: Vec<(Tile, Value)> =
+            stage.writes.iter().map(|(tile, place)| (*tile, self.place(code, place))).collect();
+        let zero = code.constant(Type::Long, 0);
+        let end = code.constant(Type::Long, self.kernel.n as i64);
+        let words = self.m.words();
+        code.repeat(zero, end, self.m.lanes as i64, |code, index| {
+            let mut tiles: BTreeMap<Tile, Value> = BTreeMap::new();
+            for &(tile, base) in &reads {
+                let at = code.word_at(base, index);
+                tiles.insert(tile, code.load(at, words));
+            }
+            for &i in &stage.operations {
+                let op = &self.kernel.body[i];
+                self.operation(code, op, index, &fixed[&i], &mut tiles);
+            }
+            for (tile, base) in &writes {
+                let at = code.word_at(*base, index);
+                code.store(tiles[tile], at);
+            }
+        });
+    }
+
+    /// What an operation needs and does not change from word to word.
+    fn prepare(
+        &mut self,
+        code: &mut Code,
+        op: &TileOp,
+        number: usize,
+        range: Range,
+        fixed: &mut BTreeMap<usize, Fixed>,
+    ) {
+        let montgomery = |constants: &[u32], moduli: &[u32]| -> Vec<u32> {
+            constants.iter().zip(moduli).map(|(&c, &q)| to_montgomery(c, q)).collect()
+        };
+        let value = match op {
+            TileOp::Load { buffer, limbs, .. }
+            | TileOp::LoadPeriodic { buffer, limbs, .. }
+            | TileOp::LoadPermuted { buffer, limbs, .. }
+            | TileOp::Store { buffer, limbs, .. } => Fixed::Address(self.row(code, *buffer, limbs)),
+            TileOp::Splat { constants, .. } | TileOp::AddConst { constants, .. } => {
+                let word = self.constants.word(code, self.prime, constants);
+                Fixed::Words(code.broadcast(word, self.m.lanes))
+            }
+            TileOp::MulConst { constants, .. } => {
+                let row = montgomery(constants, &self.kernel.moduli);
+                Fixed::Halves(self.halves(code, &row))
+            }
+            TileOp::Bconv { buffer, from, rows, .. } => {
+                Fixed::Sum(Box::new(sums::BaseConversion::new(self, code, *buffer, from, rows)))
+            }
+            TileOp::WeightedSum(sum) => {
+                Fixed::Products(Box::new(sums::Products::new(self, code, sum, range)))
+            }
+            _ => Fixed::Nothing,
+        };
+        fixed.insert(number, value);
+    }
+
+    fn operation(
+        &self,
+        code: &mut Code,
+        op: &TileOp,
+        index: Value,
+        fixed: &Fixed,
+        tiles: &mut BTreeMap<Tile, Value>,
+    ) {
+        let m = &self.m;
+        let words = m.words();
+        let (result, value) = match (op, fixed) {
+            (TileOp::Load { result, .. }, Fixed::Address(base)) => {
+                let at = code.word_at(*base, index);
+                (*result, code.load(at, words))
+            }
+            (TileOp::LoadPeriodic { period, result, .. }, Fixed::Address(base)) => {
+                (*result, load_periodic(code, m.lanes, *base, index, self.kernel.n / period))
+            }
+            (TileOp::LoadPermuted { permutation, result, .. }, Fixed::Address(base)) => {
+                (*result, gather(code, m.lanes, *base, self.arguments[*permutation], index))
+            }
+            (TileOp::Store { tile, .. }, Fixed::Address(base)) => {
+                let at = code.word_at(*base, index);
+                code.store(tiles[tile], at);
+                return;
+            }
+            (TileOp::Splat { result, .. }, Fixed::Words(constant)) => (*result, *constant),
+            (TileOp::Add { lhs, rhs, result }, _) => (*result, m.sum(code, tiles[lhs], tiles[rhs])),
+            (TileOp::Sub { lhs, rhs, result }, _) => (*result, m.difference(code, tiles[lhs], tiles[rhs])),
+            (TileOp::Mul { lhs, rhs, result }, _) => {
+                let factor = m.halves(code, tiles[rhs]);
+                (*result, m.product(code, tiles[lhs], factor))
+            }
+            (TileOp::Mac { accumulator, lhs, rhs, result }, _) => {
+                let factor = m.halves(code, tiles[rhs]);
+                let product = m.product(code, tiles[lhs], factor);
+                (*result, m.sum(code, tiles[accumulator], product))
+            }
+            (TileOp::Neg { input, result }, _) => {
+                let zero = code.constant(words, 0);
+                (*result, m.difference(code, zero, tiles[input]))
+            }
+            (TileOp::MulConst { input, result, .. }, Fixed::Halves(factor)) => {
+                (*result, m.product(code, tiles[input], *factor))
+            }
+            (TileOp::AddConst { input, result, .. }, Fixed::Words(constant)) => {
+                (*result, m.sum(code, tiles[input], *constant))
+            }
+            (TileOp::Bconv { result, .. }, Fixed::Sum(conversion)) => {
+                (*result, conversion.words(code, m, index))
+            }
+            (TileOp::WeightedSum(sum), Fixed::Products(products)) => {
+                let values = products.words(code, m, index);
+                tiles.extend(sum.results.iter().copied().zip(values));
+                return;
+            }
+            (other, _) => unreachable!("{other:?} is not done word by word"),
+        };
+        tiles.insert(result, value);
+    }
+}
+
+/// What an operation needs and does not change from word to word.
+enum Fixed {
+    Nothing,
+    Address(Value),
+    Words(Value),
+    Halves(Halves),
+    Sum(Box<sums::BaseConversion>),
+    Products(Box<sums::Products>),
+}
+
+/// Words `index ..` of a limb of which each stored word stands for `run` words.
+pub fn load_periodic(code: &mut Code, lanes: usize, base: Value, index: Value, run: usize) -> Value {
+    let first = code.shift_right(index, i64::from(run.ilog2()));
+    let at = code.word_at(base, first);
+    if run >= lanes {
+        let word = code.load(at, Type::Word);
+        return code.broadcast(word, lanes);
+    }
+    let words = code.load(at, Type::Words(lanes / run));
+    if run == 1 {
+        return words;
+    }
+    let spread: Vec<usize> = (0..lanes).map(|lane| lane / run).collect();
+    code.shuffle(words, words, &spread)
+}
+
+/// The words of a limb at the places in `permutation[index ..]`.
+pub fn gather(code: &mut Code, lanes: usize, base: Value, permutation: Value, index: Value) -> Value {
+    let mut words = code.constant(Type::Words(lanes), 0);
+    for lane in 0..lanes {
+        let offset = code.constant(Type::Long, lane as i64);
+        let at = code.add(index, offset);
+        let at = code.word_at(permutation, at);
+        let place = code.load(at, Type::Word);
+        let place = code.extend(place);
+        let at = code.word_at(base, place);
+        let word = code.load(at, Type::Word);
+        words = code.insert(word, words, lane);
+    }
+    words
+}
+
+/// The factors of the last stage of the inverse transform: 1/N times the scale, and that times the last twiddle.
+pub fn inverse_factors(moduli: &[u32], n: usize, scale: Option<&[u32]>) -> (Vec<u32>, Vec<u32>) {
+    let factors = moduli.iter().enumerate().map(|(i, &q)| {
+        let inverse = inv_mod(n as u32 % q, q);
+        let c0 = scale.map_or(inverse, |scale| mul_mod(inverse, scale[i], q));
+        // The twiddle of block 0 of the first stage is psi^brv(1) = psi^(N/2).
+        let psi = inv_mod(primitive_root(q, n.ilog2()), q);
+        let last = ceria_runtime::format::primes::pow_mod(psi, n as u64 / 2, q);
+        (to_montgomery(c0, q), to_montgomery(mul_mod(c0, last, q), q))
+    });
+    factors.unzip()
+}

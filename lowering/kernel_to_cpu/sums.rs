@@ -1,0 +1,257 @@
+//! Sums of many products in 64-bit lanes: base conversion and weighted sums.
+//!
+//! Products are accumulated without reduction as long as 64 bits hold them; *folding* replaces an accumulator
+//! `hi * 2^32 + lo` by `lo + hi * (2^32 mod q)`. The comments give the bounds.
+
+use super::{
+    arithmetic::{Halves, Modulus, Range},
+    code::{Code, Type, Value},
+    kernels::{KernelBody, gather, load_periodic},
+};
+use ceria_dialects::kernel::model::WeightedSum;
+use ceria_runtime::format::primes::{centre, mul_mod, to_montgomery};
+
+/// 2^32 mod q.
+fn word_base(q: u32) -> u32 {
+    to_montgomery(1, q)
+}
+
+/// `kernel.bconv_tile`: what does not change from word to word.
+pub struct BaseConversion {
+    /// For each source its row, its prime, and the factor in each 64-bit lane, signed and centred.
+    sources: Vec<(Value, u32, Value)>,
+    /// 2^32 mod p, signed and centred, in each 64-bit lane.
+    fold: Value,
+}
+
+impl BaseConversion {
+    /// From sources with these primes in these rows of a buffer.
+    pub fn new(
+        body: &mut KernelBody<'_>,
+        code: &mut Code,
+        buffer: usize,
+        from: &[u32],
+        rows: &[usize],
+    ) -> Self {
+        let shape = body.kernel.shape(buffer).to_vec();
+        let words = shape[shape.len() - 1];
+        let start = body.batch_start(code, buffer);
+        let moduli = body.kernel.moduli.clone();
+        let sources = from
+            .iter()
+            .enumerate()
+            .map(|(i, &source)| {
+                // (Q/q_i) * 2^32 mod p, centred: the reduction takes the 2^32 away.
+                let factors: Vec<u32> = moduli
+                    .iter()
+                    .map(|&p| {
+                        let others = from.iter().enumerate().filter(|(j, _)| *j != i);
+                        let product = others.fold(1 % p, |all, (_, &other)| mul_mod(all, other % p, p));
+                        centre(to_montgomery(product, p), p) as u32
+                    })
+                    .collect();
+                let factor = body.signed_lanes(code, &factors);
+                let offset = code.constant(Type::Long, (rows[i] * words) as i64);
+                (code.word_at(start, offset), source, factor)
+            })
+            .collect();
+        let folds: Vec<u32> = moduli.iter().map(|&p| centre(word_base(p), p) as u32).collect();
+        let fold = body.signed_lanes(code, &folds);
+        Self { sources, fold }
+    }
+
+    /// Words `index ..` of the result.
+    ///
+    /// In units of p*2^29 a product of a centred source (at most 2^30) and a centred factor (at most p/2) counts 1, and
+    /// 64 bits hold 7 for p < 2^31. Reduction needs less than 4, and a folded accumulator counts at most 2.
+    pub fn words(&self, code: &mut Code, m: &Modulus, index: Value) -> Value {
+        let mut sum: Option<(Value, Value)> = None;
+        let mut bound = 0;
+        for &(row, source, factor) in &self.sources {
+            if bound == 7 {
+                sum = sum.map(|(even, odd)| (self.folded(code, m, even), self.folded(code, m, odd)));
+                bound = 2;
+            }
+            let at = code.word_at(row, index);
+            let x = code.load(at, m.words());
+            let half = code.constant(m.words(), i64::from(source / 2));
+            let prime = code.constant(m.words(), i64::from(source));
+            let zero = code.constant(m.words(), 0);
+            let above = code.select_above(x, half, prime, zero);
+            let y = code.sub(x, above);
+            let (even, odd) = m.signed_halves(code, y);
+            let (even, odd) = (code.mul(even, factor), code.mul(odd, factor));
+            sum = Some(match sum {
+                None => (even, odd),
+                Some((e, o)) => (code.add(e, even), code.add(o, odd)),
+            });
+            bound += 1;
+        }
+        let Some((mut even, mut odd)) = sum else { return code.constant(m.words(), 0) };
+        if bound > 3 {
+            (even, odd) = (self.folded(code, m, even), self.folded(code, m, odd));
+        }
+        let t = m.reduce_signed(code, even, odd);
+        m.correct_negative(code, t)
+    }
+
+    fn folded(&self, code: &mut Code, m: &Modulus, sum: Value) -> Value {
+        let high = code.shift_right_signed(sum, 32);
+        let low = m.low(code, sum);
+        let high = code.mul(high, self.fold);
+        code.add(low, high)
+    }
+}
+
+/// `kernel.weighted_sum`: what does not change from word to word.
+pub struct Products {
+    sum: WeightedSum,
+    n: usize,
+    entries: usize,
+    /// How many products are added between folds.
+    chunk: usize,
+    /// Addresses of the tile's limb in entry 0 of weights and values.
+    weights: Value,
+    values: Value,
+    /// Words from one entry to the next.
+    weight_step: usize,
+    value_step: usize,
+    /// Words from one result's value to the next.
+    result_step: usize,
+    range: Option<(Value, Value)>,
+    choice: Option<Value>,
+    permutation: Option<Value>,
+    fold: Halves,
+}
+
+impl Products {
+    /// For the primes of a range.
+    pub fn new(body: &mut KernelBody<'_>, code: &mut Code, sum: &WeightedSum, range: Range) -> Self {
+        let n = body.kernel.n;
+        let (weight_shape, value_shape) =
+            (body.kernel.shape(sum.weights).to_vec(), body.kernel.shape(sum.values).to_vec());
+        let limb =
+            |body: &mut KernelBody<'_>, code: &mut Code, buffer: usize, rows: &[usize], words: usize| {
+                let row = body.constants.index(code, body.prime, rows);
+                let words = code.constant(Type::Long, words as i64);
+                let offset = code.mul(row, words);
+                code.word_at(body.arguments[buffer], offset)
+            };
+        let weights = limb(body, code, sum.weights, &sum.weight_limbs.rows, sum.period);
+        let values = limb(body, code, sum.values, &sum.value_limbs.rows, n);
+        let folds: Vec<u32> = body.kernel.moduli.iter().map(|&q| word_base(q)).collect();
+        Self {
+            n,
+            entries: weight_shape[0],
+            // A folded accumulator is below 2^32 * q. With q < 2^30 eight products of less than q^2 fit on top of it;
+            // with q < 2^31 two do.
+            chunk: if range == Range::Lazy { 8 } else { 2 },
+            weights,
+            values,
+            weight_step: weight_shape[1] * sum.period,
+            value_step: value_shape[1] * value_shape[2] * n,
+            result_step: value_shape[2] * n,
+            range: sum.range.map(|(from, to)| (body.arguments[from], body.arguments[to])),
+            choice: sum.choice.map(|choice| body.arguments[choice]),
+            permutation: sum.permutation.map(|permutation| body.arguments[permutation]),
+            fold: body.halves(code, &folds),
+            sum: sum.clone(),
+        }
+    }
+
+    /// Words `index ..` of each result.
+    pub fn words(&self, code: &mut Code, m: &Modulus, index: Value) -> Vec<Value> {
+        let zero = code.constant(m.longs(), 0);
+        let mut sums = vec![zero; 2 * self.sum.results.len()];
+        match self.range {
+            None => {
+                for first in (0..self.entries).step_by(self.chunk) {
+                    for entry in first..self.entries.min(first + self.chunk) {
+                        let entry = code.constant(Type::Long, entry as i64);
+                        sums = self.add_products(code, m, index, entry, &sums);
+                    }
+                    sums = self.folded(code, m, &sums);
+                }
+            }
+            Some((from, to)) => {
+                let count = code.sub(to, from);
+                let odd = code.constant(Type::Long, self.chunk as i64);
+                let odd = code.rem(count, odd);
+                let whole = code.sub(to, odd);
+                sums = code.repeat_with(from, whole, self.chunk as i64, &sums, |code, first, sums| {
+                    let mut sums = sums.to_vec();
+                    for step in 0..self.chunk {
+                        let step = code.constant(Type::Long, step as i64);
+                        let entry = code.add(first, step);
+                        sums = self.add_products(code, m, index, entry, &sums);
+                    }
+                    self.folded(code, m, &sums)
+                });
+                sums = code.repeat_with(whole, to, 1, &sums, |code, entry, sums| {
+                    let sums = self.add_products(code, m, index, entry, sums);
+                    self.folded(code, m, &sums)
+                });
+            }
+        }
+        sums.chunks(2)
+            .map(|pair| {
+                // A folded accumulator is below 2^32 * q + 2^32: its reduction is in (-q, q].
+                let t = m.reduce(code, pair[0], pair[1]);
+                let t = m.correct_negative(code, t);
+                m.correct_above(code, t, m.q)
+            })
+            .collect()
+    }
+
+    fn add_products(
+        &self,
+        code: &mut Code,
+        m: &Modulus,
+        index: Value,
+        entry: Value,
+        sums: &[Value],
+    ) -> Vec<Value> {
+        let step = code.constant(Type::Long, self.weight_step as i64);
+        let offset = code.mul(entry, step);
+        let row = code.word_at(self.weights, offset);
+        let weight = match self.permutation {
+            Some(permutation) => gather(code, m.lanes, row, permutation, index),
+            None => load_periodic(code, m.lanes, row, index, self.n / self.sum.period),
+        };
+        let weight = m.halves(code, weight);
+        let chosen = match self.choice {
+            Some(choice) => {
+                let at = code.word_at(choice, entry);
+                let word = code.load(at, Type::Word);
+                code.extend(word)
+            }
+            None => entry,
+        };
+        let step = code.constant(Type::Long, self.value_step as i64);
+        let offset = code.mul(chosen, step);
+        let offset = code.add(offset, index);
+        let row = code.word_at(self.values, offset);
+        let mut result = Vec::with_capacity(sums.len());
+        for (k, pair) in sums.chunks(2).enumerate() {
+            let offset = code.constant(Type::Long, (k * self.result_step) as i64);
+            let at = code.word_at(row, offset);
+            let value = code.load(at, m.words());
+            let value = m.halves(code, value);
+            let (even, odd) = m.wide_products(code, weight, value);
+            result.push(code.add(pair[0], even));
+            result.push(code.add(pair[1], odd));
+        }
+        result
+    }
+
+    fn folded(&self, code: &mut Code, m: &Modulus, sums: &[Value]) -> Vec<Value> {
+        sums.iter()
+            .map(|&sum| {
+                let high = code.shift_right(sum, 32);
+                let low = m.low(code, sum);
+                let high = m.wide_product(code, high, self.fold.even);
+                code.add(low, high)
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,132 @@
+//! Random kernels, compiled and run on this machine, agree word for word with the interpreter.
+
+mod random;
+
+use super::{
+    arithmetic::Range,
+    kernels::{Machine, generate},
+};
+use crate::bundle::shared_library;
+use ceria_dialects::{
+    bridge::emit::{Form, Target, emit, lower_to_llvm},
+    context,
+    kernel::{
+        model::{ArgumentKind, Kernel},
+        run::{Operand, run},
+    },
+};
+use ceria_runtime::format::{abi::KernelFn, twiddles};
+use libloading::Library;
+use melior::ir::Module;
+use random::{Case, Random, case};
+
+/// A word that is no residue, beyond the scratch memory that a kernel asked for.
+const GUARD: u32 = 0xdead_beef;
+
+fn compile(cases: &[Case], n: usize, machine: &Machine, target: &Target) -> Library {
+    let mut text = String::from("module {\n");
+    for range in Range::ALL {
+        let transform = machine.transform(n, range);
+        text += &(transform.forward() + &transform.inverse());
+    }
+    for case in cases {
+        text += &generate(&case.kernel, &case.kernel.name, machine).text;
+    }
+    let text = text.replace("llvm.func internal @k", "llvm.func @k") + "}\n";
+    let context = context();
+    let module = Module::parse(&context, &text).expect("generated code parses");
+    lower_to_llvm(module.as_operation()).expect("generated code lowers");
+    let object = emit(module.as_operation(), target, Form::Object).expect("generated code is emitted");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("kernels.so");
+    std::fs::write(&path, shared_library(&object).expect("generated code links"))
+        .expect("the library is written");
+    // SAFETY: the library was made from kernels just now and has no initialisers.
+    unsafe { Library::new(&path) }.expect("generated code loads")
+}
+
+fn interpreted(case: &Case) -> Vec<Vec<u32>> {
+    let mut operands = case.operands.clone();
+    let mut arguments: Vec<Operand<'_>> = operands
+        .iter_mut()
+        .zip(&case.kernel.arguments)
+        .map(|(words, kind)| match kind {
+            ArgumentKind::Buffer(_) => Operand::Buffer(words),
+            ArgumentKind::Index => Operand::Index(words[0] as usize),
+        })
+        .collect();
+    run(&case.kernel, &mut arguments).expect("the interpreter runs a legal kernel");
+    operands
+}
+
+fn compiled(case: &Case, library: &Library, scratch_words: usize, twiddles: &[u32]) -> Vec<Vec<u32>> {
+    let mut operands = case.operands.clone();
+    let Kernel { name, arguments, .. } = &case.kernel;
+    let mut slots: Vec<u64> = operands
+        .iter_mut()
+        .zip(arguments)
+        .map(|(words, kind)| match kind {
+            ArgumentKind::Buffer(_) => words.as_mut_ptr() as u64,
+            ArgumentKind::Index => u64::from(words[0]),
+        })
+        .collect();
+    slots.push(twiddles.as_ptr() as u64);
+    let mut scratch = vec![GUARD; scratch_words + 64];
+    // SAFETY: the function was generated for these arguments; tiles may run in any order, here backwards.
+    unsafe {
+        let function = *library.get::<KernelFn>(name.as_bytes()).expect("the kernel is exported");
+        for tile in (0..case.kernel.grid() as u64).rev() {
+            function(slots.as_ptr(), tile, scratch.as_mut_ptr());
+        }
+    }
+    assert!(
+        scratch[scratch_words..].iter().all(|&word| word == GUARD),
+        "{name} writes beyond its scratch memory"
+    );
+    operands
+}
+
+fn check(seed: u64, count: usize, n: usize, lanes: usize, target: &Target) {
+    let mut random = Random(seed);
+    let cases: Vec<Case> = (0..count).map(|i| case(&format!("k{i}"), n, &mut random)).collect();
+    let mut machine = Machine { lanes, twiddles: Vec::new() };
+    for q in cases.iter().flat_map(|case| &case.kernel.moduli) {
+        if !machine.twiddles.contains(q) {
+            machine.twiddles.push(*q);
+        }
+    }
+    let mut table = vec![0; machine.twiddles.len() * twiddles::words(n)];
+    for (entry, &q) in table.chunks_exact_mut(twiddles::words(n)).zip(&machine.twiddles) {
+        twiddles::fill(q, n.ilog2(), entry);
+    }
+    let library = compile(&cases, n, &machine, target);
+    for case in &cases {
+        let scratch = generate(&case.kernel, &case.kernel.name, &machine).scratch_words;
+        let found = compiled(case, &library, scratch, &table);
+        for (argument, (found, expected)) in found.iter().zip(interpreted(case)).enumerate() {
+            let first = found.iter().zip(&expected).position(|(a, b)| a != b);
+            assert_eq!(first, None, "argument {argument} of {:?}", case.kernel);
+        }
+    }
+}
+
+fn target(cpu: &str) -> Target {
+    Target { level: 1, ..Target::cpu(cpu) }
+}
+
+#[test]
+fn kernels_agree_with_the_interpreter_in_a_tiny_ring() {
+    check(1, 20, 8, 8, &target("x86-64-v2"));
+}
+
+#[test]
+fn kernels_agree_with_the_interpreter() {
+    check(2, 40, 32, 8, &target("x86-64-v2"));
+    check(3, 20, 256, 4, &target("x86-64-v2"));
+}
+
+#[test]
+fn kernels_for_this_machine_agree_with_the_interpreter() {
+    check(4, 20, 64, 16, &Target { level: 1, ..Target::host() });
+    check(5, 4, 8192, 8, &Target { level: 1, ..Target::host() });
+}
