@@ -26,7 +26,8 @@ def Ckks_Dialect : Dialect {
     A ciphertext may also be **unplaced**, `!ckks.ct<?>`: its level and scale are not
     decided yet. Unplaced programs say what is computed; `ckks-lazy-relin`,
     `ckks-place-rescale` and `ckks-infer-levels` decide where it is relinearised
-    and rescaled, and at which levels. An operation has only placed or only
+    and rescaled, and at which levels. Until then a product has three components, and operations that need
+    two take any number. An operation has only placed or only
     unplaced operands and results.
 
     The ring and its primes are the module attribute `ckks.params`. Matrices and

@@ -132,7 +132,7 @@ def Ckks_MulOp : Ckks_BinaryOp<"mul", [Commutative]> {
   let summary = "slotwise product of two ciphertexts";
   let description = [{
     The operands have the same level. Scales multiply; sizes n and m give size
-    n + m - 1.
+    n + m - 1 (3 while unplaced).
 
     ```mlir
     %2 = ckks.mul %0, %1 : !ckks.ct<5, S(5)>, !ckks.ct<5, S(5)>  // !ckks.ct<5, S(4)*D(5), 3>

@@ -268,6 +268,9 @@ canonicalizer!(ckks_hoisted_rotate, |set| {
 fn thin_out<'c, 'a>(op: OperationRef<'c, 'a>, rewriter: &Rewriter<'c, 'a>) -> Option<()> {
     let steps = ints(op, "steps").ok()?;
     let input = op.operand(0).ok()?;
+    if ct(input).ok()?.components() != 2 {
+        return None;
+    }
     let results: Vec<Value<'c, 'a>> = op.results().map(Value::from).collect();
     let kept: Vec<i64> =
         steps.iter().zip(&results).filter(|(s, r)| **s != 0 && uses(**r) > 0).map(|(s, _)| *s).collect();
@@ -301,6 +304,8 @@ canonicalizer!(ckks_eval_poly, |set| {
         let x = m.operand(0)?;
         match (degree, coefficients.len()) {
             (0 | 1, _) => {
+                let small = ct(x).ok()?.components() == 2;
+                let x = if small { x } else { m.insert(m.build().op("ckks.relinearize", &[x], &[]))? };
                 let slope = coefficients.get(1).copied().unwrap_or(0.0);
                 let product = m.insert(m.build().mul_const(x, slope, None))?;
                 new(m.build().add_const(product, coefficients[0]))

@@ -17,18 +17,20 @@ pub(super) fn definition<'c, 'a>(value: Value<'c, 'a>, name: &str) -> Option<Ope
     (interpret::name_of(op) == name).then_some(op)
 }
 
-fn identity_if<'c, 'a>(op: OperationRef<'c, 'a>, identity: bool) -> Fold<'c, 'a> {
-    match input(op) {
-        Some(value) if identity => value.into(),
+/// Replaces the result by a value, if that has its type: before relinearisations are placed the size may differ.
+fn replace<'c, 'a>(op: OperationRef<'c, 'a>, value: Option<Value<'c, 'a>>) -> Fold<'c, 'a> {
+    match (value, op.result(0)) {
+        (Some(value), Ok(result)) if value.r#type() == Value::from(result).r#type() => value.into(),
         _ => Fold::None,
     }
 }
 
+fn identity_if<'c, 'a>(op: OperationRef<'c, 'a>, identity: bool) -> Fold<'c, 'a> {
+    replace(op, input(op).filter(|_| identity))
+}
+
 fn involution<'c, 'a>(op: OperationRef<'c, 'a>, name: &str) -> Fold<'c, 'a> {
-    match input(op).and_then(|v| definition(v, name)).and_then(input) {
-        Some(value) => value.into(),
-        None => Fold::None,
-    }
+    replace(op, input(op).and_then(|v| definition(v, name)).and_then(input))
 }
 
 // x + 0 -> x

@@ -62,13 +62,18 @@ fn infer_plain_sum<'c>(args: &InferArgs<'c, '_>) -> Inferred<'c> {
 fn infer_product<'c>(args: &InferArgs<'c, '_>) -> Inferred<'c> {
     let (left, right) = (ct(args, 0)?, ct(args, 1)?);
     let placement = product(left.placement(), right.placement())?;
-    result(args, placement.as_ref(), left.components() + right.components() - 1)
+    result(args, placement.as_ref(), product_size(&placement, left.components(), right.components()))
+}
+
+/// The size of a product. Where relinearisations are not decided yet, factors count as relinearised.
+fn product_size(placement: &Option<Placement>, left: u32, right: u32) -> u32 {
+    if placement.is_some() { left + right - 1 } else { 3 }
 }
 
 fn infer_square<'c>(args: &InferArgs<'c, '_>) -> Inferred<'c> {
     let input = ct(args, 0)?;
     let placement = product(input.placement(), input.placement())?;
-    result(args, placement.as_ref(), 2 * input.components() - 1)
+    result(args, placement.as_ref(), product_size(&placement, input.components(), input.components()))
 }
 
 fn infer_plain_product<'c>(args: &InferArgs<'c, '_>) -> Inferred<'c> {
@@ -98,10 +103,13 @@ fn infer_same<'c>(args: &InferArgs<'c, '_>) -> Inferred<'c> {
     Ok(vec![ct(args, 0)?.into()])
 }
 
+/// The type of an operand that has to have two components. Before levels are placed it may have more:
+/// relinearisations are not decided yet.
 fn two_components<'c>(args: &InferArgs<'c, '_>) -> Result<CtType<'c>, String> {
     let input = ct(args, 0)?;
     match input.components() {
         2 => Ok(input),
+        _ if input.placement().is_none() => CtType::of(args.context, None, 2),
         size => Err(format!("needs an operand of 2 components, got {size}: relinearize it first")),
     }
 }

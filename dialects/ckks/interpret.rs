@@ -86,6 +86,32 @@ impl<'w> Ckks<'w> {
         Self { noise: Some(RefCell::new(Box::new(noise))), ..Self::exact(weights) }
     }
 
+    /// For result `output` of a linear transform, by input ciphertext: the mean square, over rows that are not zero, of
+    /// what the input's slots are multiplied by, in all and after a baby step that is not 0.
+    pub fn row_squares(
+        &self,
+        op: OperationRef<'_, '_>,
+        output: usize,
+        frame: &Frame<'_, '_>,
+    ) -> Result<BTreeMap<usize, [f64; 2]>, String> {
+        let diagonals = self.diagonals(&symbol(op, "matrix")?, frame)?;
+        let slots = &diagonals.matrix.slots;
+        let mut rows: BTreeMap<usize, Vec<[f64; 2]>> = BTreeMap::new();
+        for diagonal in diagonals.values.iter().filter(|d| d.output == output) {
+            let rows = rows.entry(diagonal.input).or_insert_with(|| vec![[0.0; 2]; slots.period]);
+            let moved = slots.bsgs.baby(diagonal.diagonal) != 0;
+            for (row, value) in rows.iter_mut().zip(&diagonal.values) {
+                row[0] += value * value;
+                row[1] += if moved { value * value } else { 0.0 };
+            }
+        }
+        let mean = |rows: Vec<[f64; 2]>| {
+            let used = rows.iter().filter(|r| r[0] > 0.0).count().max(1) as f64;
+            [0, 1].map(|i| rows.iter().map(|r| r[i]).sum::<f64>() / used)
+        };
+        Ok(rows.into_iter().map(|(input, rows)| (input, mean(rows))).collect())
+    }
+
     fn diagonals(&self, name: &str, frame: &Frame<'_, '_>) -> Result<std::rc::Rc<Diagonals>, String> {
         if let Some(known) = self.matrices.borrow().get(name) {
             return Ok(known.clone());

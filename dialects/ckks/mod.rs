@@ -5,6 +5,7 @@
 //! * [`build`]: builders of ops.
 //! * [`effects`]: what analyses ask of an op: how it moves levels and scales, which keys it uses.
 //! * [`matrix`]: the symbols `ckks.matrix` and `ckks.vector` as Rust structures.
+//! * [`random`]: random legal programs for tests.
 //! * [`interpret`]: the meaning of every op on slot vectors.
 
 pub mod attributes;
@@ -15,6 +16,7 @@ mod fold;
 mod infer;
 pub mod interpret;
 pub mod matrix;
+pub mod random;
 pub mod types;
 pub mod verify;
 

@@ -147,10 +147,13 @@ verifier!(ckks_linear_transform, |op: OperationRef| {
     let inputs = op.operands().map(ct).collect::<Result<Vec<_>, _>>()?;
     let outputs = op.results().map(|r| ct(r.into())).collect::<Result<Vec<_>, _>>()?;
     let Some(first) = inputs.first() else { return Err("has no operand".into()) };
-    if inputs.iter().any(|i| i != first) {
+    if inputs.iter().any(|i| i.placement() != first.placement()) {
         return Err("has operands of different types".into());
     }
-    if first.components() != 2 {
+    // Before levels are placed, relinearisations are not decided either.
+    let placed = first.placement().is_some();
+    if let Some(large) = inputs.iter().find(|i| placed && i.components() != 2) {
+        let first = large;
         return Err(format!("needs operands of 2 components, got {}", first.components()));
     }
     let expected = scaled(first.placement(), scale(op, "scale"))?;
