@@ -168,3 +168,25 @@ pub fn network<'c, 'a>(module: OperationRef<'c, 'a>) -> Result<OperationRef<'c, 
         _ => Err("the module has several functions and none is called @main".into()),
     }
 }
+
+/// Replaces all attributes of all arguments or results.
+pub fn replace_all<'c>(
+    function: OperationRef<'c, '_>,
+    side: Side,
+    attributes: &[Vec<(String, Attribute<'c>)>],
+) {
+    let context = context_of(function);
+    let dictionaries: Vec<_> = attributes.iter().map(|entries| dictionary(context, entries)).collect();
+    let all = ArrayAttribute::new(context, &dictionaries);
+    // SAFETY: as in `set`.
+    unsafe { OperationRefMut::from_raw(function.to_raw()) }.set_attribute(side.attribute(), all.into());
+}
+
+/// All attributes of an argument or result.
+pub fn all<'c>(function: OperationRef<'c, '_>, side: Side, index: usize) -> Vec<(String, Attribute<'c>)> {
+    Attributes::get(&function, side.attribute())
+        .and_then(|a| ArrayAttribute::try_from(a).ok())
+        .and_then(|all| all.element(index).ok())
+        .map(dictionary_entries)
+        .unwrap_or_default()
+}

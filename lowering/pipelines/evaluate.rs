@@ -1,0 +1,67 @@
+//! Networks and ciphertext programs evaluated in the clear, on tensors.
+
+use super::compile::CompileError;
+use crate::fhe_to_ckks::signature::tensors;
+use ceria_dialects::{
+    bridge::hooks::*,
+    ckks::interpret::{Ckks, Slots},
+    fhe::{
+        access::Attributes,
+        interpret::{Fhe, array, datum},
+        signature::{self, Side},
+        weights::Weights,
+    },
+    interpret::{Datum, Interpreter},
+};
+use ndarray::ArrayD;
+
+fn internal(error: impl ToString) -> CompileError {
+    CompileError::Internal(error.to_string())
+}
+
+fn entry<'c, 'a>(module: OperationRef<'c, 'a>) -> Result<(OperationRef<'c, 'a>, &'c str), CompileError> {
+    let function = signature::network(module).map_err(internal)?;
+    let name = Attributes::text(&function, "sym_name").ok_or_else(|| internal("the function has no name"))?;
+    Ok((function, name))
+}
+
+/// The outputs of a network of `fhe`, on real numbers.
+pub fn network(
+    module: OperationRef<'_, '_>,
+    inputs: &[ArrayD<f64>],
+) -> Result<Vec<ArrayD<f64>>, CompileError> {
+    let (_, name) = entry(module)?;
+    let inputs = inputs.iter().cloned().map(datum).collect();
+    let results = Interpreter::new(module).with(Fhe).call(name, inputs).map_err(internal)?;
+    results.iter().map(|r| array(r).map_err(internal)).collect()
+}
+
+/// The outputs of a program of `ckks`, on exact slots.
+pub fn ciphertexts(
+    module: OperationRef<'_, '_>,
+    inputs: &[ArrayD<f64>],
+) -> Result<Vec<ArrayD<f64>>, CompileError> {
+    let (function, name) = entry(module)?;
+    let weights = Weights::of(module);
+    let read = |name: &str| weights.get(name).map_err(|e| e.to_string());
+    let mut arguments = Vec::new();
+    for (tensor, input) in tensors(function, Side::Arguments).map_err(internal)?.iter().zip(inputs) {
+        let packed = tensor.layout.pack(&input.view()).map_err(internal)?;
+        arguments.extend(packed.iter().map(|slots| Datum::object(Slots::real(slots))));
+    }
+    let interpreter = Interpreter::new(module).with(Ckks::exact(&read));
+    let results = interpreter.call(name, arguments).map_err(internal)?;
+    let mut slots = Vec::with_capacity(results.len());
+    for result in &results {
+        slots.push(result.get::<Slots>().map_err(internal)?.to_real());
+    }
+    let mut rest = slots.as_slice();
+    let mut outputs = Vec::new();
+    for tensor in tensors(function, Side::Results).map_err(internal)? {
+        let parts = rest.split_at_checked(tensor.layout.ciphertexts());
+        let (own, after) = parts.ok_or_else(|| internal("the program has too few results"))?;
+        outputs.push(tensor.layout.unpack(&tensor.shape, own).map_err(internal)?);
+        rest = after;
+    }
+    Ok(outputs)
+}
