@@ -114,9 +114,13 @@ pub fn matrix_of(op: OperationRef<'_, '_>) -> Result<Matrix, String> {
 
 /// The op that defines a module-level symbol.
 pub fn module_symbol<'c, 'a>(op: OperationRef<'c, 'a>, name: &str) -> Result<OperationRef<'c, 'a>, String> {
+    // The nearest module: while a file is parsed, its module is nested in another one.
     let mut at = op;
-    while let Some(parent) = at.parent_operation() {
-        at = parent;
+    while interpret::name_of(at) != "builtin.module" {
+        match at.parent_operation() {
+            Some(parent) => at = parent,
+            None => break,
+        }
     }
     interpret::symbol(at, name).ok_or_else(|| format!("refers to @{name}, which the module does not define"))
 }

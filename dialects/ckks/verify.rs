@@ -105,11 +105,7 @@ verifier!(ckks_eval_poly, |op: OperationRef| {
 
 /// The module-level op that a symbol names, when the op is attached to a module.
 fn lookup<'c, 'a>(op: OperationRef<'c, 'a>, name: &str) -> Option<OperationRef<'c, 'a>> {
-    let mut at = op;
-    while let Some(parent) = at.parent_operation() {
-        at = parent;
-    }
-    interpret::symbol(at, name)
+    crate::ckks::effects::module_symbol(op, name).ok()
 }
 
 /// The op that `name` refers to, if there is one, has to be a `kind`.

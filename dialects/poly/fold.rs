@@ -152,7 +152,7 @@ fn replace(
     let op: OperationRef<'_, '_> = unsafe { OperationRef::from_raw(op.to_raw()) };
     let x: Value<'_, '_> = unsafe { Value::from_raw(x.to_raw()) };
     let Ok(result) = op.result(0) else { return false };
-    let context = unsafe { rewriter.context().to_ref() };
+    let context = context_of(op);
     let mut builder =
         OperationBuilder::new(&name_of(op), op.location()).add_operands(&[x]).add_results(&[result.r#type()]);
     if !constants.is_empty() {

@@ -6,6 +6,8 @@ pub mod infer;
 pub mod interpret;
 pub mod ops;
 pub mod ring;
+#[cfg(test)]
+mod tests;
 pub mod verify;
 
 pub use crate::bridge::generated::poly::*;

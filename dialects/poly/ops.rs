@@ -26,11 +26,11 @@ pub fn find_symbol<'c, 'a>(
     name: &str,
 ) -> Result<Option<OperationRef<'c, 'a>>, String> {
     let mut module = op;
-    while let Some(parent) = module.parent_operation() {
-        module = parent;
-    }
-    if module.name().as_string_ref().as_str() != Ok("builtin.module") {
-        return Ok(None);
+    while name_of(module) != "builtin.module" {
+        match module.parent_operation() {
+            Some(parent) => module = parent,
+            None => return Ok(None),
+        }
     }
     let block = module.region(0).map_err(|e| e.to_string())?.first_block();
     let mut next = block.and_then(|block| block.first_operation());
@@ -123,4 +123,18 @@ pub fn defining_op<'c: 'a, 'a>(value: Value<'c, 'a>) -> Option<OperationRef<'c, 
 /// The name of an op as text.
 pub fn name_of(op: OperationRef<'_, '_>) -> String {
     op.name().as_string_ref().as_str().unwrap_or_default().to_string()
+}
+
+/// How often a value is used.
+pub fn use_count(value: Value<'_, '_>) -> usize {
+    let mut count = 0;
+    // SAFETY: the value is alive, and its uses form a list that nobody changes meanwhile.
+    unsafe {
+        let mut next = mlir_sys::mlirValueGetFirstUse(value.to_raw());
+        while !mlir_sys::mlirOpOperandIsNull(next) {
+            count += 1;
+            next = mlir_sys::mlirOpOperandGetNextUse(next);
+        }
+    }
+    count
 }
