@@ -1,6 +1,10 @@
-//! Passes of the `poly` dialect.
+//! Passes on polynomials.
+
+pub mod expand_keyswitch;
+pub mod merge_mod_down;
+mod rewrite;
 
 use ceria_dialects::bridge::pass::PassDescriptor;
 
-/// The passes, in the order of the documentation.
-pub const PASSES: &[&PassDescriptor] = &[];
+/// The passes of this folder.
+pub const PASSES: &[&PassDescriptor] = &[&expand_keyswitch::PASS, &merge_mod_down::PASS];
