@@ -70,9 +70,9 @@ pub static TO_KERNEL: PipelineDescriptor = PipelineDescriptor {
 
 /// The passes from placed ciphertexts to kernels.
 pub(crate) const TO_POLY_TEXT: &str =
-    "ckks-to-poly,canonicalize,cse,poly-expand-keyswitch,poly-merge-mod-down,canonicalize,cse";
+    "ckks-to-poly,canonicalize,cse,poly-merge-mod-down,poly-expand-keyswitch,canonicalize,cse";
 const TO_KERNEL_TEXT: &str =
-    "ckks-to-poly,canonicalize,cse,poly-expand-keyswitch,poly-merge-mod-down,canonicalize,cse,poly-to-kernel";
+    "ckks-to-poly,canonicalize,cse,poly-merge-mod-down,poly-expand-keyswitch,canonicalize,cse,poly-to-kernel";
 
 /// The text of an option's value: quoted, as paths may hold anything but quotes.
 fn quoted(text: &str) -> String {

@@ -1,0 +1,210 @@
+//! `ckks.linear_transform` as loops over tables, with double hoisting.
+//!
+//! ```text
+//! raise the digits of every input once
+//! for each baby step b of an input:      values[..] = P * rot(x, b)           over the key's basis, no mod-down
+//! for each giant step g of an output:    v = sum of diagonals * values        over the key's basis
+//!                                        sum += rot(v, g)                     one mod-down and mod-up, of v_1
+//! divide the sum by P                                                         the only other mod-down
+//! ```
+//!
+//! A diagonal is one entry of a table; entries are sorted by output and giant step, so that the entries of a
+//! giant step are a range, and a second table says which value each multiplies. Missing diagonals have no
+//! entry. The number of ops depends on the numbers of ciphertexts and not on that of diagonals.
+
+use super::emit::{Built, Emit};
+use super::keyswitch::{Pair, Switch};
+use ceria_dialects::bridge::pass::PassError;
+use ceria_runtime::format::linear::SlotMatrix;
+use ceria_runtime::format::scale::Scale;
+use melior::ir::Value;
+use std::collections::BTreeMap;
+
+/// A matrix to be applied to ciphertexts.
+pub struct Transform<'t, 'c> {
+    /// Key switching at the level of the inputs.
+    pub switch: Switch<'t, 'c>,
+    /// The symbol of the matrix.
+    pub name: &'t str,
+    /// Its diagonals.
+    pub matrix: &'t SlotMatrix,
+    /// The scale of the diagonals.
+    pub scale: &'t Scale,
+}
+
+/// The products of one giant step of one output: a range of entries of the table of diagonals.
+struct Group {
+    giant: i64,
+    start: i64,
+    end: i64,
+}
+
+/// The order of everything the loops walk over.
+struct Plan {
+    /// Place of each rotated input (input, baby step) among the values.
+    places: BTreeMap<(usize, i64), i64>,
+    /// For each output its giant steps, ascending.
+    groups: Vec<Vec<Group>>,
+    /// Which value each diagonal multiplies.
+    choice: Vec<i64>,
+    /// Output, input, diagonal and giant step of each diagonal.
+    diagonals: Vec<i64>,
+}
+
+impl Plan {
+    fn new(matrix: &SlotMatrix) -> Self {
+        let slots = matrix.slots as i64;
+        // Steps are rotations: equal ones modulo the number of slots are one.
+        let mut entries = Vec::new();
+        for block in &matrix.blocks {
+            for &diagonal in &block.diagonals {
+                let giant = matrix.bsgs.giant(diagonal).rem_euclid(slots);
+                let baby = matrix.bsgs.baby(diagonal).rem_euclid(slots);
+                entries.push((block.output, giant, block.input, baby, diagonal));
+            }
+        }
+        entries.sort_unstable();
+        let mut places: BTreeMap<_, _> =
+            entries.iter().map(|&(_, _, input, baby, _)| ((input, baby), 0)).collect();
+        for (place, value) in places.values_mut().enumerate() {
+            *value = place as i64;
+        }
+        let mut groups: Vec<Vec<Group>> = (0..matrix.outputs).map(|_| Vec::new()).collect();
+        let (mut choice, mut diagonals) = (Vec::new(), Vec::new());
+        for (entry, &(output, giant, input, baby, diagonal)) in entries.iter().enumerate() {
+            let (start, end) = (entry as i64, entry as i64 + 1);
+            match groups[output].last_mut() {
+                Some(group) if group.giant == giant => group.end = end,
+                _ => groups[output].push(Group { giant, start, end }),
+            }
+            choice.push(places[&(input, baby)]);
+            diagonals.extend([output as i64, input as i64, diagonal, giant]);
+        }
+        Self { places, groups, choice, diagonals }
+    }
+}
+
+/// The tables that say which Galois element of the level a loop's counter means.
+struct Steps {
+    keys: String,
+    elements: String,
+    order: String,
+}
+
+impl<'c> Transform<'_, 'c> {
+    /// The results before the rescale.
+    pub fn lower<'a>(&self, emit: Emit<'c, 'a, '_>, inputs: &[Pair<'c, 'a>]) -> Built<Vec<Pair<'c, 'a>>> {
+        let plan = Plan::new(self.matrix);
+        let tables = self.switch.tables;
+        let n = tables.params().n();
+        let period = 2 * self.matrix.period;
+        let period = if period < n { period as u32 } else { 0 };
+        let form = (&self.switch.key_basis(), period);
+        let weights = tables.diagonals(self.name, self.scale, plan.diagonals.clone(), form)?;
+        let choice = tables.index(&format!("{}_choice", self.name), plan.choice.clone());
+        let values = self.rotated_inputs(emit, inputs, &plan)?;
+        let mut outputs = Vec::new();
+        for (output, groups) in plan.groups.iter().enumerate() {
+            let sum = self.output(emit, (output, groups), values, (&weights, &choice))?;
+            outputs.push(self.switch.mod_down(emit, sum)?);
+        }
+        Ok(outputs)
+    }
+
+    /// The loop's steps as places in the level's tables.
+    fn steps(&self, name: &str, steps: impl Iterator<Item = i64>) -> Built<Steps> {
+        let tables = self.switch.tables;
+        let (mut keys, mut elements, mut order) = Default::default();
+        for step in steps {
+            let place;
+            (keys, elements, place) = tables.galois(self.switch.level, self.switch.rotation(step))?;
+            Vec::push(&mut order, place);
+        }
+        Ok(Steps { keys, elements, order: tables.index(name, order) })
+    }
+
+    /// P times each rotated input, as a tensor of pairs in the order of the plan.
+    fn rotated_inputs<'a>(
+        &self,
+        emit: Emit<'c, 'a, '_>,
+        inputs: &[Pair<'c, 'a>],
+        plan: &Plan,
+    ) -> Built<Value<'c, 'a>> {
+        let mut values = emit.empty(&[plan.places.len() as u64, 2], &self.switch.key_basis())?;
+        for (input, pair) in inputs.iter().enumerate() {
+            let steps: Vec<(i64, i64)> = plan
+                .places
+                .range((input, 0)..(input + 1, 0))
+                .map(|(&(_, baby), &place)| (baby, place))
+                .collect();
+            let mut rotations = &steps[..];
+            if let Some((&(0, place), rest)) = steps.split_first() {
+                let raised =
+                    [self.switch.times_special(emit, pair[0])?, self.switch.times_special(emit, pair[1])?];
+                values = store(emit, raised, values, emit.index(place)?)?;
+                rotations = rest;
+            }
+            let Some(&(_, first)) = rotations.first() else { continue };
+            let name = format!("{}_baby_{input}", self.name);
+            let steps = self.steps(&name, rotations.iter().map(|&(baby, _)| baby))?;
+            let digits = self.switch.raise(emit, pair[1])?;
+            values = emit.count_to(rotations.len() as i64, &[values], |emit, counter, carried| {
+                let place = emit.index_at(&steps.order, counter)?;
+                let rotated =
+                    self.switch.apply(emit, pair[0], digits, (&steps.keys, &steps.elements, place))?;
+                Ok(vec![store(emit, rotated, carried[0], emit.offset(counter, first)?)?])
+            })?[0];
+        }
+        Ok(values)
+    }
+
+    /// P times one output.
+    fn output<'a>(
+        &self,
+        emit: Emit<'c, 'a, '_>,
+        (output, groups): (usize, &[Group]),
+        values: Value<'c, 'a>,
+        (weights, choice): (&str, &str),
+    ) -> Built<Pair<'c, 'a>> {
+        let mut sum = None;
+        let mut rotated = groups;
+        if let Some((Group { giant: 0, start, end }, rest)) = groups.split_first() {
+            let range = [emit.index(*start)?, emit.index(*end)?];
+            sum = Some(emit.weighted_sum(values, range, weights, choice)?);
+            rotated = rest;
+        }
+        let key_basis = self.switch.key_basis();
+        let zero = |_| Ok([emit.zero(&key_basis)?, emit.zero(&key_basis)?]);
+        let Some(last) = rotated.last() else { return sum.map_or_else(|| zero(()), Ok) };
+        let sum = sum.map_or_else(|| zero(()), Ok)?;
+        let mut bounds: Vec<i64> = rotated.iter().map(|group| group.start).collect();
+        bounds.push(last.end);
+        let bounds = self.switch.tables.index(&format!("{}_giant_{output}_bounds", self.name), bounds);
+        let name = format!("{}_giant_{output}", self.name);
+        let steps = self.steps(&name, rotated.iter().map(|group| group.giant))?;
+        let sums = emit.count_to(rotated.len() as i64, &sum, |emit, counter, carried| {
+            let range = [emit.index_at(&bounds, counter)?, emit.index_at(&bounds, emit.offset(counter, 1)?)?];
+            let [v0, v1] = emit.weighted_sum(values, range, weights, choice)?;
+            let v1 = emit.rebase("poly.mod_down", v1, self.switch.basis())?;
+            let digits = self.switch.raise(emit, v1)?;
+            let place = emit.index_at(&steps.order, counter)?;
+            let [w0, w1] = self.switch.apply(emit, v0, digits, (&steps.keys, &steps.elements, place))?;
+            Ok(vec![emit.add(carried[0], w0)?, emit.add(carried[1], w1)?])
+        })?;
+        match sums[..] {
+            [first, second] => Ok([first, second]),
+            _ => Err(PassError::new("a loop over giant steps lost a result")),
+        }
+    }
+}
+
+/// Writes a pair into a tensor of pairs.
+fn store<'c, 'a>(
+    emit: Emit<'c, 'a, '_>,
+    pair: Pair<'c, 'a>,
+    values: Value<'c, 'a>,
+    place: Value<'c, 'a>,
+) -> Built<Value<'c, 'a>> {
+    let values = emit.insert(pair[0], values, &[place, emit.index(0)?])?;
+    emit.insert(pair[1], values, &[place, emit.index(1)?])
+}

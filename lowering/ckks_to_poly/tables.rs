@@ -1,0 +1,184 @@
+//! The tables that a lowered module needs: keys by level, and the plaintexts and indices of linear transforms.
+//!
+//! Patterns ask for entries while they run; the tables are written into the module when all have run. Each pair
+//! of Galois element and level is one entry, whoever uses it.
+
+use super::emit::Built;
+use ceria_dialects::bridge::pass::PassError;
+use ceria_dialects::poly::{Form, RnsType, TableKind, TableKindAttr};
+use ceria_runtime::format::basis::Basis;
+use ceria_runtime::format::params::Params;
+use ceria_runtime::format::scale::Scale;
+use melior::Context;
+use melior::ir::attribute::{DenseI64ArrayAttribute, FlatSymbolRefAttribute, StringAttribute, TypeAttribute};
+use melior::ir::operation::OperationBuilder;
+use melior::ir::r#type::RankedTensorType;
+use melior::ir::{Identifier, Location, Operation, Type};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One table that will be written.
+struct Table<'c> {
+    kind: TableKind,
+    values: Vec<i64>,
+    source: Option<(String, Scale)>,
+    ty: Type<'c>,
+}
+
+/// The tables of a module under construction.
+pub struct Tables<'c> {
+    context: &'c Context,
+    params: Params,
+    taken: BTreeSet<String>,
+    tables: RefCell<BTreeMap<String, Table<'c>>>,
+}
+
+impl<'c> Tables<'c> {
+    /// No tables yet; names in `taken` are avoided.
+    pub fn new(context: &'c Context, params: &Params, taken: BTreeSet<String>) -> Self {
+        Self { context, params: params.clone(), taken, tables: RefCell::default() }
+    }
+
+    /// The parameters.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn rns(&self, basis: &Basis, period: u32) -> Built<Type<'c>> {
+        Ok(RnsType::new(self.context, basis, Form::Eval, period).map_err(PassError::new)?.into())
+    }
+
+    /// The type of a key at a level.
+    pub fn key_type(&self, level: u32) -> Built<Type<'c>> {
+        let digits = self.params.digits(self.params.level_basis(level)).len() as u64;
+        let element = self.rns(&self.params.key_basis(level), 0)?;
+        Ok(RankedTensorType::new(&[digits, 2], element, None).into())
+    }
+
+    /// A name that no symbol of the module and no other table has.
+    fn fresh(&self, wanted: &str) -> String {
+        let tables = self.tables.borrow();
+        let free = |name: &str| !self.taken.contains(name) && !tables.contains_key(name);
+        let numbered = (0..).map(|number| match number {
+            0 => wanted.to_string(),
+            _ => format!("{wanted}_{number}"),
+        });
+        numbered.into_iter().find(|name| free(name)).unwrap_or_default()
+    }
+
+    fn own(&self, stem: &str) -> String {
+        // Tables of a level are found again by name, so that they avoid the module's symbols the same way each time.
+        let mut name = stem.to_string();
+        while self.taken.contains(&name) {
+            name.push('_');
+        }
+        name
+    }
+
+    /// The tables of keys and of Galois elements of a level, and the place of an element in both.
+    pub fn galois(&self, level: u32, element: u64) -> Built<(String, String, i64)> {
+        let keys = self.own(&format!("galois_keys_{level}"));
+        let elements = self.own(&format!("galois_elements_{level}"));
+        let key_type = self.key_type(level)?;
+        let mut tables = self.tables.borrow_mut();
+        let mut place = 0;
+        for (name, kind, ty) in [
+            (&keys, TableKind::GaloisKey, key_type),
+            (&elements, TableKind::Galois, Type::index(self.context)),
+        ] {
+            let table = tables.entry(name.clone()).or_insert_with(|| Table {
+                kind,
+                values: Vec::new(),
+                source: None,
+                ty,
+            });
+            let known = table.values.iter().position(|&value| value == element as i64);
+            place = known.unwrap_or_else(|| {
+                table.values.push(element as i64);
+                table.values.len() - 1
+            });
+        }
+        Ok((keys, elements, place as i64))
+    }
+
+    /// The table with the relinearisation key of a level.
+    pub fn relin(&self, level: u32) -> Built<String> {
+        let name = self.own(&format!("relin_key_{level}"));
+        let ty = self.key_type(level)?;
+        self.tables.borrow_mut().entry(name.clone()).or_insert_with(|| Table {
+            kind: TableKind::RelinKey,
+            values: Vec::new(),
+            source: None,
+            ty,
+        });
+        Ok(name)
+    }
+
+    /// A table of numbers.
+    pub fn index(&self, name: &str, values: Vec<i64>) -> String {
+        let name = self.fresh(name);
+        let table = Table { kind: TableKind::Index, values, source: None, ty: Type::index(self.context) };
+        self.tables.borrow_mut().insert(name.clone(), table);
+        name
+    }
+
+    /// A table of diagonals of a matrix.
+    pub fn diagonals(
+        &self,
+        matrix: &str,
+        scale: &Scale,
+        values: Vec<i64>,
+        (basis, period): (&Basis, u32),
+    ) -> Built<String> {
+        let name = self.fresh(&format!("{matrix}_diagonals"));
+        let source = Some((matrix.to_string(), scale.clone()));
+        let table = Table { kind: TableKind::Diagonals, values, source, ty: self.rns(basis, period)? };
+        self.tables.borrow_mut().insert(name.clone(), table);
+        Ok(name)
+    }
+
+    /// The table that holds a part of a vector at a scale over a basis, and the part's place in it.
+    pub fn plaintext(&self, vector: &str, part: i64, scale: &Scale, basis: &Basis) -> Built<(String, i64)> {
+        let ty = self.rns(basis, 0)?;
+        let source = Some((vector.to_string(), scale.clone()));
+        let mut tables = self.tables.borrow_mut();
+        let known = tables
+            .iter_mut()
+            .find(|(_, t)| t.kind == TableKind::Plaintext && t.source == source && t.ty == ty);
+        if let Some((name, table)) = known {
+            let place = table.values.iter().position(|&value| value == part).unwrap_or_else(|| {
+                table.values.push(part);
+                table.values.len() - 1
+            });
+            return Ok((name.clone(), place as i64));
+        }
+        drop(tables);
+        let name = self.fresh(&format!("{vector}_plaintexts"));
+        let table = Table { kind: TableKind::Plaintext, values: vec![part], source, ty };
+        self.tables.borrow_mut().insert(name.clone(), table);
+        Ok((name, 0))
+    }
+
+    /// The `poly.table` ops, by name.
+    pub fn build(&self, location: Location<'c>) -> Built<Vec<Operation<'c>>> {
+        let named = |name: &str| Identifier::new(self.context, name);
+        let mut ops = Vec::new();
+        for (name, table) in self.tables.borrow().iter() {
+            let kind = TableKindAttr::new(self.context, table.kind).map_err(PassError::new)?;
+            let mut attributes = vec![
+                (named("kind"), kind.into()),
+                (named("sym_name"), StringAttribute::new(self.context, name).into()),
+                (named("values"), DenseI64ArrayAttribute::new(self.context, &table.values).into()),
+                (named("type"), TypeAttribute::new(table.ty).into()),
+            ];
+            if let Some((source, scale)) = &table.source {
+                let source = FlatSymbolRefAttribute::new(self.context, source);
+                attributes.push((named("source"), source.into()));
+                let scale = StringAttribute::new(self.context, &scale.to_string());
+                attributes.push((named("scale"), scale.into()));
+            }
+            ops.push(OperationBuilder::new("poly.table", location).add_attributes(&attributes).build()?);
+        }
+        Ok(ops)
+    }
+}
