@@ -78,13 +78,14 @@ fn add(list: &mut Vec<Layout>, layout: Option<Layout>) {
     }
 }
 
-/// Layouts that follow from a shape: dimensions in order and reversed.
+/// Layouts that follow from a shape: row-major, and column-major for matrices.
 pub(super) fn from_shape(shape: &[usize], slots: usize) -> Vec<Layout> {
     let mut list = Vec::new();
     let forward: Vec<usize> = (0..shape.len()).collect();
-    let backward: Vec<usize> = forward.iter().rev().copied().collect();
-    for order in [forward, backward] {
-        add(&mut list, Layout::ordered(shape, &order, slots).ok());
+    add(&mut list, Layout::ordered(shape, &forward, slots).ok());
+    if shape.iter().filter(|n| **n > 1).count() == 2 {
+        let backward: Vec<usize> = forward.into_iter().rev().collect();
+        add(&mut list, Layout::ordered(shape, &backward, slots).ok());
     }
     list
 }
@@ -138,14 +139,18 @@ pub(super) fn keep_positions(op: &LinearOp, input: &Layout) -> Vec<Layout> {
         })
         .collect();
     let orders = [
-        [Free::Channel, Free::Copy, Free::Gap],
-        [Free::Channel, Free::Gap, Free::Copy],
-        [Free::Gap, Free::Channel, Free::Copy],
+        ([Free::Channel, Free::Copy, Free::Gap], false),
+        ([Free::Channel, Free::Gap, Free::Copy], false),
+        ([Free::Channel, Free::Gap, Free::Copy], true),
+        ([Free::Gap, Free::Channel, Free::Copy], false),
     ];
-    for order in orders {
+    for (order, gaps_from_top) in orders {
         let places = order.iter().flat_map(|kind| {
-            let of_kind = |at: &usize| mapped[*at] == Err(*kind);
-            (0..mapped.len()).rev().filter(of_kind).collect::<Vec<_>>()
+            let mut of_kind: Vec<usize> = (0..mapped.len()).filter(|at| mapped[*at] == Err(*kind)).collect();
+            if !(*kind == Free::Gap && gaps_from_top) {
+                of_kind.reverse();
+            }
+            of_kind
         });
         let mut bits: Vec<Bit> = mapped
             .iter()
@@ -156,7 +161,7 @@ pub(super) fn keep_positions(op: &LinearOp, input: &Layout) -> Vec<Layout> {
             })
             .collect();
         let mut log = 0;
-        for place in places.take_while(|_| true) {
+        for place in places {
             if (1usize << log) >= channels {
                 break;
             }
@@ -202,6 +207,55 @@ pub(super) fn lift_strides(op: &LinearOp, input: &Layout) -> Option<Layout> {
     source.bits.extend(lifted);
     source.bits.extend(kept);
     source.layout(op.input_shape())
+}
+
+/// Layouts of an operator's input from which it keeps positions into a given layout of its output: the inverse
+/// of [`keep_positions`]. The bits that strided windows skip over go to the top, or to the lowest gaps.
+pub(super) fn pull_positions(op: &LinearOp, output: &Layout) -> Vec<Layout> {
+    let mut list = Vec::new();
+    let (Some(strides), Some(target)) = (window_strides(op), Bits::of(output)) else {
+        return list;
+    };
+    let shape = op.input_shape();
+    if !target.ciphertexts.is_empty() {
+        return list;
+    }
+    let mut kept: Vec<Option<Bit>> = target
+        .bits
+        .iter()
+        .map(|bit| {
+            let bit = match *bit {
+                Bit::Dim { dim, log } if dim >= 2 => Bit::Dim { dim, log: log + strides[dim as usize - 2] },
+                other => other,
+            };
+            target.is_used(&bit, shape).then_some(bit)
+        })
+        .collect();
+    // Bits of the input that the output's layout has no place for: the least significant first.
+    let missing: Vec<Bit> = (0..shape.len() as u32)
+        .flat_map(|dim| (0..usize::BITS).map(move |log| Bit::Dim { dim, log }))
+        .filter(|bit| target.is_used(bit, shape) && !kept.contains(&Some(*bit)))
+        .collect();
+    let leading = kept.iter().take_while(|b| b.is_none()).count();
+    let free = |range: std::ops::Range<usize>| range.filter(|at| kept[*at].is_none()).collect::<Vec<_>>();
+    let (mut top, mut gaps) = (free(0..leading), free(leading..kept.len()));
+    top.reverse();
+    let from_top: Vec<usize> = top.iter().chain(&gaps).copied().collect();
+    gaps.reverse();
+    let from_bottom: Vec<usize> = gaps.iter().chain(&top).copied().collect();
+    let unplaced = kept.clone();
+    for places in [from_top, from_bottom] {
+        if places.len() < missing.len() {
+            continue;
+        }
+        kept.clone_from(&unplaced);
+        for (place, bit) in places.iter().zip(&missing) {
+            kept[*place] = Some(*bit);
+        }
+        let bits = kept.iter().map(|bit| bit.unwrap_or(Bit::Gap)).collect();
+        add(&mut list, Bits { ciphertexts: Vec::new(), bits }.layout(shape));
+    }
+    list
 }
 
 /// Versions of a layout that the client packs, whose copies are rolled so that a dense product with `rows`

@@ -190,9 +190,9 @@ impl Default for BeamSearch {
             cost: RotationCost::default(),
             ciphertext: 1.0,
             beam: 64,
-            candidates: 12,
-            refinements: 1500,
-            sample: 6000,
+            candidates: 14,
+            refinements: 300,
+            sample: 3000,
         }
     }
 }
@@ -206,6 +206,9 @@ impl LayoutSearch for BeamSearch {
         problem.plan(&chosen)
     }
 }
+
+/// The largest number of candidates that one operator pulls back to its operand.
+const MOST_PULLED: usize = 6;
 
 /// Values that share a layout.
 struct Class {
@@ -282,45 +285,56 @@ impl<'a> Problem<'a> {
         Ok(Self { search, graph, class_of, classes, edges, placed, prices, estimates: 0 })
     }
 
-    /// The candidates of each class, those of its operands first.
+    /// The candidates of each class: from its shape, then positions kept from operands and pulled back from
+    /// results, then rolled copies.
     fn candidates(&self) -> Vec<Vec<Layout>> {
-        let slots = self.graph.slots;
-        let mut lists: Vec<Vec<Layout>> = Vec::with_capacity(self.classes.len());
-        for (number, class) in self.classes.iter().enumerate() {
-            if let Some(layout) = &class.fixed {
-                lists.push(vec![layout.clone()]);
-                continue;
-            }
-            let mut list = candidates::from_shape(&class.shape, slots);
-            for edge in self.edges.iter().filter(|e| e.output == number && e.input < number) {
-                for input in &lists[edge.input] {
-                    list.extend(candidates::keep_positions(edge.op, input));
-                }
-            }
-            for edge in self.edges.iter().filter(|e| e.input == number) {
-                let lifted: Vec<Layout> =
-                    list.iter().filter_map(|layout| candidates::lift_strides(edge.op, layout)).collect();
-                list.extend(lifted);
-                if class.is_packed {
-                    let rows = edge.op.output_shape().iter().product();
-                    let rolled: Vec<Layout> = list
-                        .iter()
-                        .take(2)
-                        .flat_map(|layout| candidates::roll_copies(layout, rows))
-                        .collect();
-                    list.extend(rolled);
-                }
-            }
-            let mut unique: Vec<Layout> = Vec::new();
-            for layout in list {
-                if layout.verify_slots(slots).is_ok() && !unique.contains(&layout) {
-                    unique.push(layout);
-                }
-            }
-            unique.truncate(self.search.candidates.max(1));
-            lists.push(unique);
+        let mut lists: Vec<Vec<Layout>> = self
+            .classes
+            .iter()
+            .map(|class| match &class.fixed {
+                Some(layout) => vec![layout.clone()],
+                None => candidates::from_shape(&class.shape, self.graph.slots),
+            })
+            .collect();
+        self.keep_positions(&mut lists);
+        for edge in self.edges.iter().rev() {
+            let lifted = lists[edge.input].iter().filter_map(|l| candidates::lift_strides(edge.op, l));
+            let pulled = lists[edge.output].iter().flat_map(|l| candidates::pull_positions(edge.op, l));
+            let found = lifted.chain(pulled).take(MOST_PULLED).collect();
+            self.extend(&mut lists, edge.input, found);
+        }
+        self.keep_positions(&mut lists);
+        for edge in self.edges.iter().filter(|e| self.classes[e.input].is_packed) {
+            let rows = edge.op.output_shape().iter().product();
+            let rolled =
+                lists[edge.input].iter().take(2).flat_map(|l| candidates::roll_copies(l, rows)).collect();
+            self.extend(&mut lists, edge.input, rolled);
         }
         lists
+    }
+
+    /// Adds the layouts of results that keep the positions of their operands.
+    fn keep_positions(&self, lists: &mut [Vec<Layout>]) {
+        for edge in &self.edges {
+            let kept =
+                lists[edge.input].iter().flat_map(|l| candidates::keep_positions(edge.op, l)).collect();
+            self.extend(lists, edge.output, kept);
+        }
+    }
+
+    /// Adds candidates of a class that are new, as far as there is room.
+    fn extend(&self, lists: &mut [Vec<Layout>], class: usize, found: Vec<Layout>) {
+        if self.classes[class].fixed.is_some() {
+            return;
+        }
+        for layout in found {
+            let list = &mut lists[class];
+            let suits =
+                layout.slots() == self.graph.slots && layout.verify_shape(&self.classes[class].shape).is_ok();
+            if suits && list.len() < self.search.candidates && !list.contains(&layout) {
+                list.push(layout);
+            }
+        }
     }
 
     /// The cost of a class's ciphertexts in a layout.
@@ -445,27 +459,37 @@ impl<'a> Problem<'a> {
             .collect()
     }
 
-    /// Moves single classes to neighbouring layouts while that lowers the cost.
+    /// Moves single classes to neighbouring layouts while that lowers the cost, the dearest class first.
     fn refine(&mut self, chosen: &mut [Layout]) {
         let limit = self.estimates + self.search.refinements;
-        let mut unchanged = 0;
-        let mut class = 0;
-        while unchanged < self.classes.len() && self.estimates < limit {
-            if self.improve(class, chosen) {
-                unchanged = 0;
-            } else {
-                unchanged += 1;
+        let mut settled = vec![false; self.classes.len()];
+        loop {
+            let cost = |class: &usize| {
+                let keys = self.keys(*class, &chosen[*class], chosen);
+                keys.iter().map(|(e, a, b)| self.price(*e, a, b)).sum::<f64>()
+            };
+            let open = (0..settled.len()).filter(|c| !settled[*c]);
+            let Some(class) = open.max_by(|a, b| cost(a).total_cmp(&cost(b))) else {
+                return;
+            };
+            if self.improve(class, chosen, limit) {
+                for edge in self.edges_of(class) {
+                    settled[self.edges[edge].input] = false;
+                    settled[self.edges[edge].output] = false;
+                }
             }
-            class = (class + 1) % self.classes.len();
+            settled[class] = true;
         }
     }
 
-    /// Moves one class to the best of its neighbours; says whether that was better.
-    fn improve(&mut self, class: usize, chosen: &mut [Layout]) -> bool {
+    /// Moves one class to the best of its neighbours, as far as the limit of estimates allows; says whether that
+    /// was better.
+    fn improve(&mut self, class: usize, chosen: &mut [Layout], limit: usize) -> bool {
         if self.classes[class].fixed.is_some() {
             return false;
         }
         let mut options = candidates::neighbours(&chosen[class], &self.classes[class].shape);
+        options.truncate(limit.saturating_sub(self.estimates) / self.edges_of(class).len().max(1));
         options.insert(0, chosen[class].clone());
         let wanted = options.iter().flat_map(|layout| self.keys(class, layout, chosen)).collect();
         self.estimate(wanted);
@@ -529,3 +553,6 @@ fn classes_of(graph: &Graph) -> Vec<usize> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

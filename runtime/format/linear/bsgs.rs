@@ -31,9 +31,10 @@ pub struct RotationCost {
 
 impl Default for RotationCost {
     /// Ratios for about ten limbs in three digits: a full rotation is dominated by the transforms of its
-    /// mod-up, which a hoisted one does not repeat.
+    /// mod-up, which a hoisted one does not repeat. Products and keys count more than their arithmetic because
+    /// they take most of the memory.
     fn default() -> Self {
-        Self { baby: 0.4, giant: 1.0, product: 0.03, key: 0.05 }
+        Self { baby: 0.4, giant: 1.0, product: 0.05, key: 0.15 }
     }
 }
 
@@ -81,8 +82,10 @@ impl Bsgs {
         let mut scratch = Scratch::default();
         let hoisted = Self::hoisted(slots);
         let mut best = (hoisted, scratch.price(hoisted, blocks, cost));
-        let mut modulus = 1i64;
-        while modulus <= slots as i64 {
+        // With many diagonals only balanced splits can be cheap.
+        let most = blocks.iter().map(|(_, _, diagonals)| diagonals.len()).max().unwrap_or(0);
+        let mut modulus = if most > 1024 { 16 } else { 1i64 };
+        while modulus <= if most > 1024 { 512 } else { slots as i64 } {
             for first in [0, -modulus / 2] {
                 let split = Self { modulus, first };
                 let price = scratch.price(split, blocks, cost);

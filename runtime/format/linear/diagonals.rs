@@ -434,7 +434,14 @@ impl Search<'_> {
                     worse = 0;
                 }
             }
-            if worse == 2 {
+            // Where every entry has one diagonal, their number doubles with each fold that is left out.
+            if worse
+                == if self.has_choice(Frame::new(&self.input.layout, &self.output.layout, folds)) {
+                    2
+                } else {
+                    1
+                }
+            {
                 break;
             }
         }
