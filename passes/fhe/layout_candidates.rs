@@ -116,14 +116,15 @@ pub(super) fn keep_positions(op: &LinearOp, input: &Layout) -> Vec<Layout> {
     };
     let shape = op.output_shape();
     let channels = shape[1];
-    // What a bit becomes: kept, or free for channels. The rank says which free bits are taken first.
+    // What a bit becomes: kept, or free for channels.
     #[derive(Clone, Copy, PartialEq)]
     enum Free {
         Channel,
-        Copy,
+        /// Above every bit that is used.
+        Leading,
         Gap,
     }
-    let mapped: Vec<Result<Bit, Free>> = source
+    let mut mapped: Vec<Result<Bit, Free>> = source
         .bits
         .iter()
         .map(|bit| match *bit {
@@ -134,32 +135,22 @@ pub(super) fn keep_positions(op: &LinearOp, input: &Layout) -> Vec<Layout> {
                 if source.is_used(&bit, shape) { Ok(bit) } else { Err(Free::Gap) }
             }
             Bit::Dim { .. } => Ok(*bit),
-            Bit::Copy => Err(Free::Copy),
-            Bit::Gap => Err(Free::Gap),
+            Bit::Copy | Bit::Gap => Err(Free::Gap),
         })
         .collect();
+    for bit in mapped.iter_mut().take_while(|bit| **bit == Err(Free::Gap)) {
+        *bit = Err(Free::Leading);
+    }
     let orders = [
-        ([Free::Channel, Free::Copy, Free::Gap], false),
-        ([Free::Channel, Free::Gap, Free::Copy], false),
-        ([Free::Channel, Free::Gap, Free::Copy], true),
-        ([Free::Gap, Free::Channel, Free::Copy], false),
+        [Free::Channel, Free::Leading, Free::Gap],
+        [Free::Channel, Free::Gap, Free::Leading],
+        [Free::Gap, Free::Channel, Free::Leading],
     ];
-    for (order, gaps_from_top) in orders {
+    for order in orders {
         let places = order.iter().flat_map(|kind| {
-            let mut of_kind: Vec<usize> = (0..mapped.len()).filter(|at| mapped[*at] == Err(*kind)).collect();
-            if !(*kind == Free::Gap && gaps_from_top) {
-                of_kind.reverse();
-            }
-            of_kind
+            (0..mapped.len()).rev().filter(|at| mapped[*at] == Err(*kind)).collect::<Vec<_>>()
         });
-        let mut bits: Vec<Bit> = mapped
-            .iter()
-            .map(|m| match m {
-                Ok(bit) => *bit,
-                Err(Free::Copy) => Bit::Copy,
-                Err(_) => Bit::Gap,
-            })
-            .collect();
+        let mut bits: Vec<Bit> = mapped.iter().map(|bit| bit.unwrap_or(Bit::Gap)).collect();
         let mut log = 0;
         for place in places {
             if (1usize << log) >= channels {
@@ -231,30 +222,41 @@ pub(super) fn pull_positions(op: &LinearOp, output: &Layout) -> Vec<Layout> {
             target.is_used(&bit, shape).then_some(bit)
         })
         .collect();
-    // Bits of the input that the output's layout has no place for: the least significant first.
-    let missing: Vec<Bit> = (0..shape.len() as u32)
+    let mut missing: Vec<Bit> = (0..shape.len() as u32)
         .flat_map(|dim| (0..usize::BITS).map(move |log| Bit::Dim { dim, log }))
         .filter(|bit| target.is_used(bit, shape) && !kept.contains(&Some(*bit)))
         .collect();
-    let leading = kept.iter().take_while(|b| b.is_none()).count();
-    let free = |range: std::ops::Range<usize>| range.filter(|at| kept[*at].is_none()).collect::<Vec<_>>();
-    let (mut top, mut gaps) = (free(0..leading), free(leading..kept.len()));
-    top.reverse();
-    let from_top: Vec<usize> = top.iter().chain(&gaps).copied().collect();
-    gaps.reverse();
-    let from_bottom: Vec<usize> = gaps.iter().chain(&top).copied().collect();
-    let unplaced = kept.clone();
-    for places in [from_top, from_bottom] {
-        if places.len() < missing.len() {
-            continue;
+    // High bits of a coordinate go right above the ones that are there, where a gap is left for them.
+    missing.retain(|bit| {
+        let Bit::Dim { dim, log: log @ 1.. } = *bit else {
+            return true;
+        };
+        let below = kept.iter().position(|k| *k == Some(Bit::Dim { dim, log: log - 1 }));
+        match below {
+            Some(at) if at > 0 && kept[at - 1].is_none() => {
+                kept[at - 1] = Some(*bit);
+                false
+            }
+            _ => true,
         }
-        kept.clone_from(&unplaced);
-        for (place, bit) in places.iter().zip(&missing) {
-            kept[*place] = Some(*bit);
-        }
-        let bits = kept.iter().map(|bit| bit.unwrap_or(Bit::Gap)).collect();
-        add(&mut list, Bits { ciphertexts: Vec::new(), bits }.layout(shape));
+    });
+    let free = kept.iter().filter(|bit| bit.is_none()).count();
+    let Some(copies) = free.checked_sub(missing.len()) else {
+        return list;
+    };
+    // The others on top of everything, no gaps.
+    let bits = std::iter::repeat_n(Bit::Copy, copies)
+        .chain(missing.iter().copied())
+        .chain(kept.iter().flatten().copied())
+        .collect();
+    add(&mut list, Bits { ciphertexts: Vec::new(), bits }.layout(shape));
+    // Or in the lowest gaps.
+    let mut rest = missing.iter();
+    for place in kept.iter_mut().rev().filter(|place| place.is_none()) {
+        *place = rest.next().copied();
     }
+    let bits = kept.iter().map(|bit| bit.unwrap_or(Bit::Gap)).collect();
+    add(&mut list, Bits { ciphertexts: Vec::new(), bits }.layout(shape));
     list
 }
 

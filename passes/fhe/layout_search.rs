@@ -9,7 +9,7 @@
 //! [`LayoutSearch`] is the interface; [`BeamSearch`] implements it: candidates for each class, a beam over the
 //! classes in topological order (exact on chains when the beam is as wide as the candidate lists), then moves of
 //! single classes to neighbouring layouts while they pay. Costs are estimated from a sample of each matrix's
-//! rows; the matrices of the plan are exact. The result is deterministic.
+//! entries; the matrices of the plan are exact. The result is deterministic.
 
 use std::collections::HashMap;
 
@@ -192,7 +192,7 @@ impl Default for BeamSearch {
             beam: 64,
             candidates: 14,
             refinements: 300,
-            sample: 3000,
+            sample: 10_000,
         }
     }
 }
@@ -201,9 +201,16 @@ impl LayoutSearch for BeamSearch {
     fn search(&self, graph: &Graph) -> Result<Plan, SearchError> {
         let mut problem = Problem::new(self, graph)?;
         let candidates = problem.candidates();
-        let mut chosen = problem.beam(&candidates);
-        problem.refine(&mut chosen);
-        problem.plan(&chosen)
+        let found = problem.beam(&candidates);
+        let mut refined = found.clone();
+        problem.refine(&mut refined);
+        let plan = problem.plan(&found)?;
+        if refined == found {
+            return Ok(plan);
+        }
+        // Estimates may mislead; the exact costs decide.
+        let other = problem.plan(&refined)?;
+        Ok(if other.cost < plan.cost { other } else { plan })
     }
 }
 
@@ -342,8 +349,9 @@ impl<'a> Problem<'a> {
         self.classes[class].per_ciphertext * layout.ciphertexts() as f64
     }
 
-    /// Makes sure that the prices of these edges between layouts are known.
-    fn estimate(&mut self, wanted: Vec<(usize, Layout, Layout)>) {
+    /// Makes sure that the prices of these edges between layouts are known; what costs more than a limit counts
+    /// as infinitely dear.
+    fn estimate(&mut self, wanted: Vec<(usize, Layout, Layout)>, limit: impl Fn(usize) -> f64 + Sync) {
         let mut missing: Vec<(usize, Layout, Layout)> =
             wanted.into_iter().filter(|key| !self.prices.contains_key(key)).collect();
         missing.sort_unstable();
@@ -375,8 +383,9 @@ impl<'a> Problem<'a> {
                 let output = self.placed.get(&(edge.output, key.2.clone()));
                 let price = match (input, output) {
                     (Some(input), Some(output)) => {
-                        SlotMatrix::between(&edge.sample, input, output, &self.search.cost)
-                            .map_or(f64::INFINITY, |(_, price)| price)
+                        let (sample, cost) = (&edge.sample, &self.search.cost);
+                        let found = SlotMatrix::between(sample, input, output, cost, limit(key.0));
+                        found.ok().flatten().map_or(f64::INFINITY, |(_, price)| price)
                     }
                     _ => f64::INFINITY,
                 };
@@ -405,7 +414,17 @@ impl<'a> Problem<'a> {
             })
         });
         let wanted: Vec<_> = wanted.collect();
-        self.estimate(wanted);
+        // The first candidates make an assignment; what is much dearer is not worth knowing exactly.
+        let first = |class: usize| candidates[class][0].clone();
+        let natural: Vec<_> = self
+            .edges
+            .iter()
+            .enumerate()
+            .map(|(e, edge)| (e, first(edge.input), first(edge.output)))
+            .collect();
+        self.estimate(natural.clone(), |_| f64::INFINITY);
+        let limits: Vec<f64> = natural.iter().map(|(e, from, to)| 3.0 * self.price(*e, from, to)).collect();
+        self.estimate(wanted, |edge| limits[edge]);
         // The last class that an edge connects each class to: until then the choice matters.
         let mut last_use: Vec<usize> = (0..count).collect();
         for edge in &self.edges {
@@ -492,7 +511,9 @@ impl<'a> Problem<'a> {
         options.truncate(limit.saturating_sub(self.estimates) / self.edges_of(class).len().max(1));
         options.insert(0, chosen[class].clone());
         let wanted = options.iter().flat_map(|layout| self.keys(class, layout, chosen)).collect();
-        self.estimate(wanted);
+        let keys = self.keys(class, &chosen[class], chosen);
+        let limit: f64 = keys.iter().map(|(e, from, to)| self.price(*e, from, to)).sum();
+        self.estimate(wanted, |_| limit);
         let total = |layout: &Layout| {
             let keys = self.keys(class, layout, chosen);
             self.unary(class, layout) + keys.iter().map(|(e, a, b)| self.price(*e, a, b)).sum::<f64>()

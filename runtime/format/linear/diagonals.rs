@@ -137,26 +137,30 @@ impl SlotMatrix {
     ) -> Result<Self, LinearError> {
         let placed_input = Placed::new(input.clone(), op.input_shape())?;
         let placed_output = Placed::new(output.clone(), op.output_shape())?;
-        let (mut matrix, _) = Self::between(&op.structure()?, &placed_input, &placed_output, cost)?;
+        let found = Self::between(&op.structure()?, &placed_input, &placed_output, cost, f64::INFINITY)?;
+        let (mut matrix, _) = found.ok_or_else(|| LinearError::Slots("no slot matrix is found".into()))?;
         matrix.minimise_period(op, input, output)?;
         Ok(matrix)
     }
 
-    /// The cheapest slot matrix of a structure between two placed tensors, and its cost. The period of the
-    /// diagonals is not minimised. Of the rows of [`SparseMatrix::sample`] it makes an estimate.
+    /// The cheapest slot matrix of a structure between two placed tensors, and its cost; `None` when products
+    /// alone cost more than a limit. The period of the diagonals is not minimised. Given a
+    /// [`SparseMatrix::sample`] it makes an estimate.
     pub fn between(
         structure: &SparseMatrix,
         input: &Placed,
         output: &Placed,
         cost: &RotationCost,
-    ) -> Result<(Self, f64), LinearError> {
+        limit: f64,
+    ) -> Result<Option<(Self, f64)>, LinearError> {
         output.layout.verify_slots(input.layout.slots())?;
         if (structure.columns(), structure.rows()) != (input.elements, output.elements) {
             return Err(LinearError::Slots(
                 "the tensors do not have the matrix's numbers of elements".into(),
             ));
         }
-        Search { structure, input, output }.cheapest(cost)
+        let most_diagonals = (limit / cost.product.max(1e-6)) as usize;
+        Ok(Search { structure, input, output, cost, most_diagonals }.cheapest())
     }
 
     /// The rotations and products of one application, folds left out.
@@ -417,57 +421,49 @@ struct Search<'a> {
     structure: &'a SparseMatrix,
     input: &'a Placed,
     output: &'a Placed,
+    cost: &'a RotationCost,
+    /// With more diagonals a matrix is given up.
+    most_diagonals: usize,
 }
 
 impl Search<'_> {
     /// Tries numbers of folds from the largest down, until more diagonals no longer pay.
-    fn cheapest(&self, cost: &RotationCost) -> Result<(SlotMatrix, f64), LinearError> {
+    fn cheapest(&self) -> Option<(SlotMatrix, f64)> {
         let most = Frame::max_folds(&self.input.layout, &self.output.layout);
         let mut best: Option<(SlotMatrix, f64)> = None;
         let mut worse = 0;
         for folds in (0..=most).rev() {
-            let (matrix, price) = self.with_folds(folds, cost);
-            match &best {
-                Some((_, least)) if price >= *least => worse += 1,
-                _ => {
-                    best = Some((matrix, price));
+            let frame = Frame::new(&self.input.layout, &self.output.layout, folds);
+            let patience = if self.has_choice(frame) { 2 } else { 1 };
+            match (self.with_folds(frame, folds), &best) {
+                (Some(found), None) => best = Some(found),
+                (Some(found), Some((_, least))) if found.1 < *least => {
+                    best = Some(found);
                     worse = 0;
                 }
+                _ => worse += 1,
             }
             // Where every entry has one diagonal, their number doubles with each fold that is left out.
-            if worse
-                == if self.has_choice(Frame::new(&self.input.layout, &self.output.layout, folds)) {
-                    2
-                } else {
-                    1
-                }
-            {
+            if worse == patience {
                 break;
             }
         }
-        best.ok_or_else(|| LinearError::Slots("no slot matrix".into()))
+        best
     }
 
-    fn with_folds(&self, folds: usize, cost: &RotationCost) -> (SlotMatrix, f64) {
-        let frame = Frame::new(&self.input.layout, &self.output.layout, folds);
-        let first = self.with_order(frame, folds, false, cost);
+    fn with_folds(&self, frame: Frame, folds: usize) -> Option<(SlotMatrix, f64)> {
+        let first = self.with_order(frame, folds, false);
         if !self.has_choice(frame) {
             return first;
         }
-        let second = self.with_order(frame, folds, true, cost);
-        if second.1 < first.1 { second } else { first }
+        let found = [first, self.with_order(frame, folds, true)].into_iter().flatten();
+        found.min_by(|a, b| a.1.total_cmp(&b.1))
     }
 
-    fn with_order(
-        &self,
-        frame: Frame,
-        folds: usize,
-        centred: bool,
-        cost: &RotationCost,
-    ) -> (SlotMatrix, f64) {
-        let blocks = self.blocks(frame, centred);
+    fn with_order(&self, frame: Frame, folds: usize, centred: bool) -> Option<(SlotMatrix, f64)> {
+        let blocks = self.blocks(frame, centred)?;
         let listed: Vec<_> = blocks.iter().map(|b| (b.output, b.input, &b.diagonals[..])).collect();
-        let (bsgs, _) = Bsgs::cheapest(&listed, self.input.layout.slots(), cost);
+        let (bsgs, _) = Bsgs::cheapest(&listed, self.input.layout.slots(), self.cost);
         let matrix = SlotMatrix {
             slots: self.input.layout.slots(),
             inputs: self.input.layout.ciphertexts(),
@@ -477,8 +473,8 @@ impl Search<'_> {
             blocks,
             bsgs,
         };
-        let price = matrix.cost(cost);
-        (matrix, price)
+        let price = matrix.cost(self.cost);
+        Some((matrix, price))
     }
 
     /// Whether some entry can choose among diagonals.
@@ -487,11 +483,12 @@ impl Search<'_> {
     }
 
     /// The diagonals of each block: every entry takes one that is there already when it can, and adds the
-    /// smallest of its choices otherwise, by absolute value when `centred`.
-    fn blocks(&self, frame: Frame, centred: bool) -> Vec<Block> {
+    /// smallest of its choices otherwise, by absolute value when `centred`. `None` when there are too many.
+    fn blocks(&self, frame: Frame, centred: bool) -> Option<Vec<Block>> {
         let Frame { input_period, universe, window, modulus } = frame;
         let inputs = self.input.layout.ciphertexts();
         let mut present: Vec<Vec<bool>> = vec![Vec::new(); inputs * self.output.layout.ciphertexts()];
+        let mut count = 0;
         for row in 0..self.structure.rows() {
             let (columns, _) = self.structure.row(row);
             for to in self.output.places.of(row).iter().take_while(|p| (p.slot as usize) < window) {
@@ -512,8 +509,12 @@ impl Search<'_> {
                         |r: &usize| if centred { signed(*r, modulus).unsigned_abs() } else { *r as u64 };
                     if let Some(smallest) = residues.min_by_key(size) {
                         block[smallest] = true;
+                        count += 1;
                     }
                 }
+            }
+            if count > self.most_diagonals {
+                return None;
             }
         }
         let mut blocks = Vec::new();
@@ -525,6 +526,6 @@ impl Search<'_> {
                 blocks.push(Block { output: number / inputs, input: number % inputs, diagonals });
             }
         }
-        blocks
+        Some(blocks)
     }
 }

@@ -88,8 +88,8 @@ impl SparseMatrix {
         (&self.indices[range.clone()], &self.values[range])
     }
 
-    /// The matrix with some of its rows emptied, so that about `limit` entries are left; all of it when it has
-    /// no more. Which rows stay looks random and is always the same.
+    /// The matrix with about `limit` of its entries; all of them when it has no more. Which entries stay looks
+    /// random and is always the same.
     pub fn sample(&self, limit: usize) -> Self {
         if self.entries() <= limit {
             return self.clone();
@@ -98,14 +98,16 @@ impl SparseMatrix {
         let mut sampled =
             Self { columns: self.columns, offsets: vec![0], indices: Vec::new(), values: Vec::new() };
         for row in 0..self.rows() {
-            let mut hash = row as u32 ^ 0x5bd1_e995;
-            for _ in 0..2 {
-                hash = (hash ^ (hash >> 15)).wrapping_mul(0x2c1b_3c6d);
-            }
-            if hash ^ (hash >> 16) <= keep {
-                let (indices, values) = self.row(row);
-                sampled.indices.extend_from_slice(indices);
-                sampled.values.extend_from_slice(values);
+            let (indices, values) = self.row(row);
+            for (&index, &value) in indices.iter().zip(values) {
+                let mut hash = (row as u32).wrapping_mul(0x9e37_79b1) ^ index;
+                for _ in 0..2 {
+                    hash = (hash ^ (hash >> 15)).wrapping_mul(0x2c1b_3c6d);
+                }
+                if hash ^ (hash >> 16) <= keep {
+                    sampled.indices.push(index);
+                    sampled.values.push(value);
+                }
             }
             sampled.offsets.push(sampled.indices.len());
         }
