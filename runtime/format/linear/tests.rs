@@ -259,8 +259,9 @@ fn batch_of_rows_folds_over_columns() {
     let output = Layout::ordered(&[32, 1], &[1, 0], 4096).unwrap();
     let matrix = check_slots(&op, &input, &output, 8);
     assert!(matrix.folds.len() >= 4, "{:?}", matrix.folds);
-    // Seven folds of one product cost 7.4; hoisted rotations in place of some of them are cheaper.
-    assert!(matrix.cost(&RotationCost::default()) < 7.4);
+    // Hoisted rotations in place of some of the seven folds of one product are cheaper.
+    let cost = RotationCost::default();
+    assert!(matrix.cost(&cost) < 7.0 * (cost.giant + cost.key) + cost.product);
 }
 
 #[test]
@@ -279,6 +280,8 @@ fn other_layouts_and_missing_diagonals_are_errors() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     #[test]
     fn slots_follow_the_definition(which in 0..samples().len(), seed in any::<u64>()) {
         let op = &samples()[which];
