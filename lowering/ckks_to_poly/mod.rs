@@ -9,6 +9,8 @@ mod emit;
 mod keyswitch;
 mod linear;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use ceria_dialects::bridge::conversion::{Conversion, Converted};
 use ceria_dialects::bridge::hooks::context_of;

@@ -1,0 +1,210 @@
+//! Real ciphertexts through the lowered program, against the slots that the interpreter of `ckks` computes.
+
+use super::run;
+use ceria_dialects::bridge::pass::OptionValues;
+use ceria_dialects::ckks::interpret::{Ckks, Slots};
+use ceria_dialects::ckks::matrix::{Matrix, Vector};
+use ceria_dialects::context;
+use ceria_dialects::interpret::{Datum, Interpreter, symbol};
+use ceria_dialects::poly::interpret::{Material, PolyEvaluator};
+use ceria_dialects::poly::ops::Table;
+use ceria_dialects::poly::ring::{Ring, RnsPoly, inv_mod, mul_mod};
+use ceria_dialects::poly::{Form, TableKind};
+use ceria_passes::poly::merge_mod_down;
+use ceria_runtime::client::{Ciphertext, Context, KeyKind, KeySpec, PublicKey, SecretKey, SwitchKey};
+use ceria_runtime::format::basis::Basis;
+use ceria_runtime::format::params::Params;
+use ceria_runtime::format::scale::Scale;
+use ceria_runtime::format::text::TextParam;
+use melior::ir::operation::OperationLike;
+use melior::ir::{Module, OperationRef};
+use std::collections::BTreeMap;
+
+/// Keys of one client, and plaintexts from the values listed in the module.
+struct Client<'k> {
+    context: &'k Context,
+    secret: &'k SecretKey,
+    matrices: BTreeMap<String, Matrix>,
+    vectors: BTreeMap<String, Vector>,
+}
+
+fn no_weights(name: &str) -> Result<ndarray::ArrayD<f32>, String> {
+    Err(format!("there are no weights @{name}"))
+}
+
+fn from_words(basis: &Basis, words: &[u32], n: usize) -> RnsPoly {
+    let limbs = words.chunks_exact(n).map(<[u32]>::to_vec).collect();
+    RnsPoly { basis: basis.clone(), form: Form::Eval, limbs }
+}
+
+impl Material for Client<'_> {
+    fn plaintext(
+        &self,
+        ring: &Ring,
+        table: &Table<'_>,
+        entry: usize,
+        basis: &Basis,
+    ) -> Result<RnsPoly, String> {
+        let scale = Scale::parse(table.scale.as_deref().unwrap_or("1"))?.value(ring.params());
+        let source = table.source.as_deref().unwrap_or_default();
+        let values = if table.kind == TableKind::Diagonals {
+            let [output, input, diagonal, giant] = table.values[4 * entry..4 * entry + 4] else {
+                unreachable!()
+            };
+            let all = self.matrices[source].values(&no_weights)?;
+            let found = all
+                .iter()
+                .find(|d| (d.output as i64, d.input as i64, d.diagonal) == (output, input, diagonal));
+            found.ok_or("no such diagonal")?.before_giant(giant)
+        } else {
+            self.vectors[source].values(&no_weights)?[table.values[entry] as usize].clone()
+        };
+        let encoded = self.context.encode(&values[..], scale, basis).map_err(|e| e.to_string())?;
+        Ok(from_words(basis, &encoded.words, ring.n()))
+    }
+
+    fn key(
+        &self,
+        ring: &Ring,
+        table: &Table<'_>,
+        entry: usize,
+        digits: usize,
+        basis: &Basis,
+    ) -> Result<Vec<[RnsPoly; 2]>, String> {
+        let kind = match table.kind {
+            TableKind::RelinKey => KeyKind::Relinearize,
+            _ => KeyKind::Galois(table.values[entry] as u32),
+        };
+        let params = ring.params();
+        let level =
+            (0..=params.max_level()).find(|&l| params.key_basis(l) == *basis).ok_or("no such level")?;
+        let key = SwitchKey::generate(self.context, self.secret, KeySpec { kind, level })
+            .map_err(|e| e.to_string())?;
+        let part = basis.len() * ring.n();
+        let mut words = vec![0; digits * 2 * part];
+        key.expand_montgomery(self.context, basis, &mut words).map_err(|e| e.to_string())?;
+        let plain = |words: &[u32]| {
+            let mut poly = from_words(basis, words, ring.n());
+            for (limb, prime) in poly.limbs.iter_mut().zip(basis.iter()) {
+                let q = u64::from(params.prime(prime));
+                let back = inv_mod((1 << 32) % q, q);
+                limb.iter_mut().for_each(|x| *x = mul_mod(u64::from(*x), back, q) as u32);
+            }
+            poly
+        };
+        let digit = |d: usize| {
+            [
+                plain(&words[2 * d * part..(2 * d + 1) * part]),
+                plain(&words[(2 * d + 1) * part..(2 * d + 2) * part]),
+            ]
+        };
+        Ok((0..digits).map(digit).collect())
+    }
+}
+
+/// Symbols of the module by name.
+fn symbols<T>(
+    module: OperationRef<'_, '_>,
+    names: &[&str],
+    read: impl Fn(OperationRef<'_, '_>) -> Result<T, String>,
+) -> BTreeMap<String, T> {
+    let found = |name: &&str| Some(((*name).to_string(), read(symbol(module, name)?).unwrap()));
+    names.iter().filter_map(found).collect()
+}
+
+/// Encrypts the inputs at level 2, runs `main` both ways and compares all slots. Results are at level 1, S(1).
+fn check(params: &Params, text: &str, merge: bool) {
+    let mlir = context();
+    let text = format!("module attributes {{ckks.params = #ckks.params<{params}>}} {{\n{text}\n}}");
+    let module = Module::parse(&mlir, &text).unwrap_or_else(|| panic!("cannot parse {text}"));
+    let op: OperationRef<'_, '_> = unsafe { OperationRef::from_raw(module.as_operation().to_raw()) };
+    let slots = params.slots();
+    let value = |i: usize, k: usize| ((i * 37 + k * 11 + 5) % 64) as f64 / 32.0 - 1.0;
+    let inputs: Vec<Vec<f64>> = (0..2).map(|k| (0..slots).map(|i| value(i, k)).collect()).collect();
+    let arguments = inputs.iter().map(|x| Datum::object(Slots::real(x))).collect();
+    let expected = Interpreter::new(op).with(Ckks::exact(&no_weights)).call("main", arguments).unwrap();
+
+    let client = Context::new(params.clone()).unwrap();
+    let secret = SecretKey::generate(&client).unwrap();
+    let public = PublicKey::generate(&client, &secret).unwrap();
+    let material = Client {
+        context: &client,
+        secret: &secret,
+        matrices: symbols(op, &["m"], |op| Matrix::read(op)),
+        vectors: symbols(op, &["v"], |op| Vector::read(op)),
+    };
+    run(op, &OptionValues::default()).unwrap();
+    assert!(op.verify(), "{op}");
+    if merge {
+        merge_mod_down::run(op, &OptionValues::default()).unwrap();
+        assert!(op.verify(), "{op}");
+    }
+    let n = params.n();
+    let mut arguments = Vec::new();
+    for input in &inputs {
+        let ct = public.encrypt_slots(&client, &input[..], &Scale::level(2), 2).unwrap();
+        let basis = params.level_basis(2);
+        for words in ct.words.chunks_exact(basis.len() * n) {
+            arguments.push(Datum::object(from_words(basis, words, n)));
+        }
+    }
+    let evaluator = PolyEvaluator::new(params, material).unwrap();
+    let results = Interpreter::new(op).with(evaluator).call("main", arguments).unwrap();
+    assert_eq!(results.len(), 2 * expected.len());
+    for (result, expected) in results.chunks_exact(2).zip(&expected) {
+        let words = result.iter().flat_map(|part| part.get::<RnsPoly>().unwrap().limbs.concat()).collect();
+        let ct = Ciphertext { level: 1, scale: Scale::level(1), size: 2, words };
+        let plain = secret.decrypt(&client, &ct).unwrap();
+        let decoded = client.decode(&plain, Scale::level(1).value(params)).unwrap();
+        for (slot, (got, want)) in decoded.iter().zip(&expected.get::<Slots>().unwrap().0).enumerate() {
+            assert!((got - want).norm() < 1e-4, "slot {slot}: {got} instead of {want}\n{op}");
+        }
+    }
+}
+
+#[test]
+fn products_and_rotations_decrypt_to_their_slots() {
+    let text = "ckks.vector @v {parts = 1, values = [array<f64: 0.5, -1.0, 0.25, 2.0>]}
+    func.func @main(%x: !ckks.ct<2, S(2)>, %y: !ckks.ct<2, S(2)>) -> (!ckks.ct<1, S(1)>, !ckks.ct<1, S(1)>) {
+      %0 = ckks.mul %x, %y : !ckks.ct<2, S(2)>, !ckks.ct<2, S(2)>
+      %1 = ckks.square %x : !ckks.ct<2, S(2)>
+      %2 = ckks.sub %0, %1 : !ckks.ct<2, S(1)*D(2), 3>, !ckks.ct<2, S(1)*D(2), 3>
+      %3 = ckks.relinearize %2 : !ckks.ct<2, S(1)*D(2), 3>
+      %p = ckks.encode @v[0] : !ckks.pt<2, S(2)>
+      %4 = ckks.rotate %y {step = 3} : !ckks.ct<2, S(2)>
+      %5 = ckks.conjugate %4 : !ckks.ct<2, S(2)>
+      %6 = ckks.mul_plain %5, %p : !ckks.ct<2, S(2)>, !ckks.pt<2, S(2)>
+      %7 = ckks.add %3, %6 : !ckks.ct<2, S(1)*D(2)>, !ckks.ct<2, S(1)*D(2)>
+      %8 = ckks.rescale %7 : !ckks.ct<2, S(1)*D(2)>
+      %9 = ckks.add_const %y, 0.75 : !ckks.ct<2, S(2)>
+      %10 = ckks.mul_const %9, -1.5 at <S(2)> : !ckks.ct<2, S(2)>
+      %11 = ckks.mul_int %10, 3 : !ckks.ct<2, S(1)*D(2)>
+      %12 = ckks.rescale %11 : !ckks.ct<2, S(1)*D(2)>
+      return %8, %12 : !ckks.ct<1, S(1)>, !ckks.ct<1, S(1)>
+    }";
+    for digit in [1, 2, 3] {
+        for merge in [false, true] {
+            check(&Params::toy(6, 2, digit), text, merge);
+        }
+    }
+}
+
+#[test]
+fn linear_transforms_decrypt_to_their_slots() {
+    let text = "ckks.matrix @m {slots = 32, inputs = 2, outputs = 2, period = 8, split = array<i64: 4, -2>,
+        diagonals = [array<i64: 0, 3, 5, 6>, array<i64: 1>, array<i64: -8, -3, 7>, array<i64>],
+        values = [array<f64: 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0>, array<f64: 0.5, 2.0, 0.0, 4.0, 0.0, 6.0, 0.0, 8.0>,
+                  array<f64: 1.0, 2.0, 3.0, 0.0, 5.0, 6.0, 0.0, 8.0>, array<f64: 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0>,
+                  array<f64: 0.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0>, array<f64: 1.0, -2.0, 3.0, 4.0, -5.0, 6.0, 7.0, 8.0>,
+                  array<f64: 1.0, 2.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0>, array<f64: 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, -8.0>]}
+    func.func @main(%x: !ckks.ct<2, S(2)>, %y: !ckks.ct<2, S(2)>) -> (!ckks.ct<1, S(1)>, !ckks.ct<1, S(1)>) {
+      %0:2 = ckks.linear_transform @m(%x, %y) at <S(2)>
+        : (!ckks.ct<2, S(2)>, !ckks.ct<2, S(2)>) -> (!ckks.ct<2, S(1)*D(2)>, !ckks.ct<2, S(1)*D(2)>)
+      %1 = ckks.rescale %0#0 : !ckks.ct<2, S(1)*D(2)>
+      %2 = ckks.rescale %0#1 : !ckks.ct<2, S(1)*D(2)>
+      return %1, %2 : !ckks.ct<1, S(1)>, !ckks.ct<1, S(1)>
+    }";
+    for merge in [false, true] {
+        check(&Params::toy(6, 2, 2), text, merge);
+    }
+}
