@@ -34,7 +34,7 @@ kernel.func @scaled_transform moduli<q[0:2]> (%a: !kernel.buf<2x16>, %b: !kernel
 }
 
 // CHECK-LABEL: func.func @host
-// CHECK-SAME: (%[[A:.*]]: !kernel.buf<2x16>
+// CHECK-SAME: (%[[A:[a-z0-9]+]]: !kernel.buf<2x16>
 // CHECK-NEXT: kernel.launch @identities(%[[A]],
 // CHECK-NEXT: return
 func.func @host(%a: !kernel.buf<2x16>, %o: !kernel.buf<2x16> {kernel.output}) {

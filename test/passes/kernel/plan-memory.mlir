@@ -17,19 +17,19 @@ func.func @f() {
 // -----
 
 // A buffer of a loop lives within one round; one from outside lives through all rounds. A callee's arena is inside its
-// caller's.
+// caller's, and placed first because it is the largest.
 // CHECK-LABEL: func.func @caller(
 // CHECK-SAME: kernel.frame_bytes = 320 : i64
 func.func @caller(%n: index) {
   %zero = arith.constant 0 : index
   %one = arith.constant 1 : index
-  // CHECK: kernel.alloc at 0
+  // CHECK: kernel.alloc at 192
   %a = kernel.alloc : !kernel.buf<2x16>
   scf.for %i = %zero to %n step %one {
-    // CHECK: kernel.alloc at 128
+    // CHECK: kernel.alloc at 0
     %b = kernel.alloc : !kernel.buf<2x16>
     kernel.free %b : !kernel.buf<2x16>
-    // CHECK: call @callee(%{{.*}}) {kernel.frame_offset = 128 : i64}
+    // CHECK: call @callee(%{{.*}}) {kernel.frame_offset = 0 : i64}
     func.call @callee(%a) : (!kernel.buf<2x16>) -> ()
   }
   kernel.free %a : !kernel.buf<2x16>
