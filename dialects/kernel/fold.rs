@@ -4,6 +4,7 @@ use super::decode::integers;
 use crate::{
     bridge::hooks::{
         Fold, OperationBuilder, OperationLike, OperationRef, PatternSet, Rewriter, Value, ValueLike,
+        context_of,
     },
     canonicalizer, folder,
     module::params_of,
@@ -100,7 +101,7 @@ fn scale_inverse_transform(op: OperationRef<'_, '_>, rewriter: &Rewriter<'_, '_>
             constants.iter().zip(&scale).zip(&primes).map(product).collect()
         }
     };
-    let context = unsafe { op.context().to_ref() };
+    let context = context_of(op);
     let scaled = OperationBuilder::new("kernel.intt", op.location())
         .add_operands(&[transform.operand(0).ok()?])
         .add_results(&[op.result(0).ok()?.r#type()])

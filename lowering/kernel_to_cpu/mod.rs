@@ -28,7 +28,7 @@ use arithmetic::Range;
 use ceria_dialects::{
     PARAMS,
     bridge::{
-        hooks::{BlockLike, OperationLike, OperationRef, RegionLike},
+        hooks::{BlockLike, OperationLike, OperationRef, RegionLike, context_of},
         pass::{OptionValues, PassDescriptor, PassError, PassOption},
     },
     interpret::name_of,
@@ -226,8 +226,7 @@ fn ports(func: OperationRef<'_, '_>) -> Result<(usize, usize), PassError> {
 
 /// Replaces everything in a module by the operations of a text.
 fn replace_body(module: OperationRef<'_, '_>, text: &str) -> Result<(), PassError> {
-    // SAFETY: the context outlives its operations.
-    let context = unsafe { module.context().to_ref() };
+    let context = context_of(module);
     let parsed = Module::parse(context, text).ok_or_else(|| {
         PassError::op(&module, "was lowered to text that does not parse; this is a bug of the compiler")
     })?;

@@ -9,7 +9,7 @@
 
 use ceria_dialects::{
     bridge::{
-        hooks::{BlockLike, OperationLike, OperationRef, RegionLike, ValueLike},
+        hooks::{BlockLike, OperationLike, OperationRef, RegionLike, ValueLike, context_of},
         pass::{OptionValues, PassDescriptor, PassError},
     },
     interpret::name_of,
@@ -214,8 +214,7 @@ fn place(lives: &[Life<'_, '_>]) -> Vec<u64> {
 }
 
 fn set_integer(op: OperationRef<'_, '_>, name: &str, value: u64) {
-    // SAFETY: the context outlives its operations.
-    let context = unsafe { op.context().to_ref() };
+    let context = context_of(op);
     let ty: Type<'_> = melior::ir::r#type::IntegerType::new(context, 64).into();
     let attribute: Attribute<'_> = IntegerAttribute::new(ty, value as i64).into();
     // SAFETY: the op is valid; a pass on the module may change what is below it.
