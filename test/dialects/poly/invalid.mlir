@@ -66,7 +66,7 @@ func.func @f(%a: !poly.rns<q[0:2], eval>) {
 
 module attributes {ckks.params = #ckks.params<log_n = 4, q = [97, 193, 257], p = [353], levels = [q[0:2], q[0:3]], digit = 1, scale = 1024, secret = ternary, insecure>} {
   func.func @f(%a: !poly.rns<q[0:2], eval>) {
-    // expected-error@+1 {{'poly.mul_const' op 97 is not a residue modulo q[0]}}
+    // expected-error@+1 {{'poly.mul_const' op 97 is not a residue modulo q0}}
     %0 = poly.mul_const %a [97, 0] : !poly.rns<q[0:2], eval>
     return
   }

@@ -8,7 +8,7 @@ func.func @f() {
 // -----
 
 func.func @f() {
-  // expected-error@+1 {{created with unregistered dialect}}
+  // expected-error@+1 {{operation being parsed with an unregistered dialect}}
   "no.such_op"() : () -> ()
   return
 }
