@@ -153,8 +153,10 @@ fn replace(
     let x: Value<'_, '_> = unsafe { Value::from_raw(x.to_raw()) };
     let Ok(result) = op.result(0) else { return false };
     let context = context_of(op);
+    // The builder keeps a reference to the name.
+    let name = name_of(op);
     let mut builder =
-        OperationBuilder::new(&name_of(op), op.location()).add_operands(&[x]).add_results(&[result.r#type()]);
+        OperationBuilder::new(&name, op.location()).add_operands(&[x]).add_results(&[result.r#type()]);
     if !constants.is_empty() {
         let attribute = DenseI64ArrayAttribute::new(context, constants);
         builder = builder.add_attributes(&[(Identifier::new(context, "constants"), attribute.into())]);

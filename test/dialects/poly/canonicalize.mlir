@@ -67,7 +67,7 @@ func.func @identity_automorphism(%x: !r) -> !r {
 }
 
 // CHECK-LABEL: @limbs
-// CHECK-NEXT: %[[E:.*]] = poly.extract_limbs %arg1 : !poly.rns<q[0:3], eval> -> !poly.rns<q[0:1], eval>
+// CHECK-NEXT: %[[E:.*]] = poly.extract_limbs %arg1 : <q[0:3], eval> -> <q[0:1], eval>
 // CHECK-NEXT: return %arg0, %arg0, %[[E]]
 func.func @limbs(%x: !r, %y: !poly.rns<q[0:3], eval>) -> (!r, !r, !poly.rns<q[0:1], eval>) {
   %0 = poly.extract_limbs %x : !r -> !r

@@ -20,22 +20,22 @@ poly.table diagonals @diagonals [0, 0, 0, 0, 0, 0, 9, 8] from @matrix scale "S(2
 // CHECK-LABEL: @arithmetic
 func.func @arithmetic(%a: !poly.rns<q[0:2], eval>, %b: !poly.rns<q[0:2], eval>,
                       %s: !poly.rns<q[0:2], eval, period = 16>) -> !poly.rns<q[0:2], eval> {
-  // CHECK: poly.add %{{.*}}, %{{.*}} : !poly.rns<q[0:2], eval>, !poly.rns<q[0:2], eval>
+  // CHECK: poly.add %{{.*}}, %{{.*}} : <q[0:2], eval>, <q[0:2], eval>
   %0 = poly.add %a, %b : !poly.rns<q[0:2], eval>, !poly.rns<q[0:2], eval>
-  // CHECK: poly.sub %{{.*}}, %{{.*}} : !poly.rns<q[0:2], eval>, !poly.rns<q[0:2], eval>
+  // CHECK: poly.sub %{{.*}}, %{{.*}} : <q[0:2], eval>, <q[0:2], eval>
   %1 = poly.sub %0, %b : !poly.rns<q[0:2], eval>, !poly.rns<q[0:2], eval>
-  // CHECK: poly.mul %{{.*}}, %{{.*}} : !poly.rns<q[0:2], eval>, !poly.rns<q[0:2], eval, period = 16>
+  // CHECK: poly.mul %{{.*}}, %{{.*}} : <q[0:2], eval>, <q[0:2], eval, period = 16>
   %2 = poly.mul %1, %s : !poly.rns<q[0:2], eval>, !poly.rns<q[0:2], eval, period = 16>
-  // CHECK: poly.neg %{{.*}} : !poly.rns<q[0:2], eval>
+  // CHECK: poly.neg %{{.*}} : <q[0:2], eval>
   %3 = poly.neg %2 : !poly.rns<q[0:2], eval>
-  // CHECK: poly.mac %{{.*}}, %{{.*}}, %{{.*}} : !poly.rns<q[0:2], eval>, !poly.rns<q[0:2], eval>, !poly.rns<q[0:2], eval, period = 16>
+  // CHECK: poly.mac %{{.*}}, %{{.*}}, %{{.*}} : <q[0:2], eval>, <q[0:2], eval>, <q[0:2], eval, period = 16>
   %4 = poly.mac %3, %a, %s
      : !poly.rns<q[0:2], eval>, !poly.rns<q[0:2], eval>, !poly.rns<q[0:2], eval, period = 16>
-  // CHECK: poly.mul_const %{{.*}} [3, 5] : !poly.rns<q[0:2], eval>
+  // CHECK: poly.mul_const %{{.*}} [3, 5] : <q[0:2], eval>
   %5 = poly.mul_const %4 [3, 5] : !poly.rns<q[0:2], eval>
-  // CHECK: poly.add_const %{{.*}} [7, 0] : !poly.rns<q[0:2], eval>
+  // CHECK: poly.add_const %{{.*}} [7, 0] : <q[0:2], eval>
   %6 = poly.add_const %5 [7, 0] : !poly.rns<q[0:2], eval>
-  // CHECK: poly.zero : !poly.rns<q[0:2], eval>
+  // CHECK: poly.zero : <q[0:2], eval>
   %7 = poly.zero : !poly.rns<q[0:2], eval>
   %8 = poly.add %6, %7 : !poly.rns<q[0:2], eval>, !poly.rns<q[0:2], eval>
   return %8 : !poly.rns<q[0:2], eval>
@@ -51,33 +51,33 @@ func.func @sparse(%a: !poly.rns<q[0:1], eval, period = 4>, %b: !poly.rns<q[0:1],
 
 // CHECK-LABEL: @forms
 func.func @forms(%a: !poly.rns<q[0:2], coeff>, %i: index) -> !poly.rns<q[0:2], coeff> {
-  // CHECK: poly.ntt %{{.*}} : !poly.rns<q[0:2], coeff>
+  // CHECK: poly.ntt %{{.*}} : <q[0:2], coeff>
   %0 = poly.ntt %a : !poly.rns<q[0:2], coeff>
   // CHECK: %[[G:.*]] = poly.at @steps[%{{.*}}] : index
   %g = poly.at @steps[%i] : index
   // CHECK: poly.automorphism %{{.*}}, %[[G]] : !poly.rns<q[0:2], eval>
   %1 = poly.automorphism %0, %g : !poly.rns<q[0:2], eval>
-  // CHECK: poly.intt %{{.*}} : !poly.rns<q[0:2], eval>
+  // CHECK: poly.intt %{{.*}} : <q[0:2], eval>
   %2 = poly.intt %1 : !poly.rns<q[0:2], eval>
   return %2 : !poly.rns<q[0:2], coeff>
 }
 
 // CHECK-LABEL: @bases
 func.func @bases(%a: !poly.rns<q[0:2], coeff>) -> !poly.rns<q[0:1], coeff> {
-  // CHECK: poly.bconv %{{.*}} : !poly.rns<q[0:2], coeff> -> !poly.rns<p[0:2], coeff>
+  // CHECK: poly.bconv %{{.*}} : <q[0:2], coeff> -> <p[0:2], coeff>
   %0 = poly.bconv %a : !poly.rns<q[0:2], coeff> -> !poly.rns<p[0:2], coeff>
-  // CHECK: poly.bconv prescaled %{{.*}} : !poly.rns<p[0:2], coeff> -> !poly.rns<q[2:3], coeff>
+  // CHECK: poly.bconv prescaled %{{.*}} : <p[0:2], coeff> -> <q[2:3], coeff>
   %1 = poly.bconv prescaled %0 : !poly.rns<p[0:2], coeff> -> !poly.rns<q[2:3], coeff>
   // CHECK: poly.concat_limbs %{{.*}}, %{{.*}}, %{{.*}} : !poly.rns<q[0:2], coeff>, !poly.rns<q[2:3], coeff>, !poly.rns<p[0:2], coeff>
   %2 = poly.concat_limbs %a, %1, %0
      : !poly.rns<q[0:2], coeff>, !poly.rns<q[2:3], coeff>, !poly.rns<p[0:2], coeff>
-  // CHECK: poly.mod_down %{{.*}} : !poly.rns<q[0:3]+p[0:2], coeff> -> !poly.rns<q[0:3], coeff>
+  // CHECK: poly.mod_down %{{.*}} : <q[0:3]+p[0:2], coeff> -> <q[0:3], coeff>
   %3 = poly.mod_down %2 : !poly.rns<q[0:3]+p[0:2], coeff> -> !poly.rns<q[0:3], coeff>
-  // CHECK: poly.rescale %{{.*}} : !poly.rns<q[0:3], coeff> -> !poly.rns<q[0:2], coeff>
+  // CHECK: poly.rescale %{{.*}} : <q[0:3], coeff> -> <q[0:2], coeff>
   %4 = poly.rescale %3 : !poly.rns<q[0:3], coeff> -> !poly.rns<q[0:2], coeff>
-  // CHECK: poly.scale_up %{{.*}} : !poly.rns<q[0:2], coeff> -> !poly.rns<q[0:2]+p[0:1], coeff>
+  // CHECK: poly.scale_up %{{.*}} : <q[0:2], coeff> -> <q[0:2]+p[0:1], coeff>
   %5 = poly.scale_up %4 : !poly.rns<q[0:2], coeff> -> !poly.rns<q[0:2]+p[0:1], coeff>
-  // CHECK: poly.extract_limbs %{{.*}} : !poly.rns<q[0:2]+p[0:1], coeff> -> !poly.rns<q[0:1], coeff>
+  // CHECK: poly.extract_limbs %{{.*}} : <q[0:2]+p[0:1], coeff> -> <q[0:1], coeff>
   %6 = poly.extract_limbs %5 : !poly.rns<q[0:2]+p[0:1], coeff> -> !poly.rns<q[0:1], coeff>
   return %6 : !poly.rns<q[0:1], coeff>
 }
@@ -85,9 +85,9 @@ func.func @bases(%a: !poly.rns<q[0:2], coeff>) -> !poly.rns<q[0:1], coeff> {
 // CHECK-LABEL: @keyswitch
 func.func @keyswitch(%a: !poly.rns<q[0:3], eval>) -> !poly.rns<q[0:3], eval> {
   %zero = arith.constant 0 : index
-  // CHECK: poly.decompose %{{.*}} : !poly.rns<q[0:3], eval> -> !poly.rns<q[0:2], eval>, !poly.rns<q[2:3], eval>
+  // CHECK: poly.decompose %{{.*}} : <q[0:3], eval> -> !poly.rns<q[0:2], eval>, !poly.rns<q[2:3], eval>
   %d:2 = poly.decompose %a : !poly.rns<q[0:3], eval> -> !poly.rns<q[0:2], eval>, !poly.rns<q[2:3], eval>
-  // CHECK: poly.mod_up %{{.*}} : !poly.rns<q[0:2], eval> -> !poly.rns<q[0:3]+p[0:2], eval>
+  // CHECK: poly.mod_up %{{.*}} : <q[0:2], eval> -> <q[0:3]+p[0:2], eval>
   %0 = poly.mod_up %d#0 : !poly.rns<q[0:2], eval> -> !poly.rns<q[0:3]+p[0:2], eval>
   %1 = poly.mod_up %d#1 : !poly.rns<q[2:3], eval> -> !poly.rns<q[0:3]+p[0:2], eval>
   %digits = tensor.from_elements %0, %1 : tensor<2x!poly.rns<q[0:3]+p[0:2], eval>>
