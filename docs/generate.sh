@@ -21,7 +21,7 @@ page fhe Fhe
 page ckks Ckks
 page poly Poly
 page kernel Kernel
-"${CARGO_TARGET_DIR:-target}/debug/ceria-opt" --print-pass-docs >"$fresh/passes.md"
+"${CERIA_BIN:-${CARGO_TARGET_DIR:-target}/debug}/ceria-opt" --print-pass-docs >"$fresh/passes.md"
 
 if [ "${1:-}" = --check ]; then
     for file in "$fresh"/*; do

@@ -65,6 +65,7 @@ pub mod generated {
         };
 
         /// The text behind a string reference of MLIR, which lives as long as the context.
+        #[allow(dead_code, reason = "used by the wrapper of a definition with a text parameter")]
         pub unsafe fn text_of<'c>(text: mlir_sys::MlirStringRef) -> &'c str {
             if text.length == 0 {
                 return "";
