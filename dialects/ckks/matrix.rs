@@ -52,8 +52,7 @@ pub enum MatrixSource {
 /// A `ckks.matrix`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Matrix {
-    /// Blocks, diagonals and their split into baby and giant steps. The folds are those that ops after the transform
-    /// do: values depend on them.
+    /// Blocks, diagonals and their split into baby and giant steps; no folds.
     pub slots: SlotMatrix,
     /// Its numbers.
     pub source: MatrixSource,
@@ -148,8 +147,7 @@ impl Matrix {
             },
         };
         let blocks = Self::read_blocks(op, slots, inputs, outputs)?;
-        let folds = if optional(op, "folds").is_some() { ints(op, "folds")? } else { Vec::new() };
-        let slots = SlotMatrix { slots, inputs, outputs, period, folds, blocks, bsgs };
+        let slots = SlotMatrix { slots, inputs, outputs, period, folds: Vec::new(), blocks, bsgs };
         let source = match (values(op)?, text(op, "linear")) {
             (Some(values), None) => MatrixSource::Values(values),
             (None, Some(json)) => MatrixSource::Linear(Box::new(Self::read_linear(op, &json)?)),
@@ -275,7 +273,7 @@ impl Matrix {
         location: Location<'c>,
         name: &str,
     ) -> Result<Operation<'c>, String> {
-        let SlotMatrix { slots, inputs, outputs, period, folds, blocks, bsgs } = &self.slots;
+        let SlotMatrix { slots, inputs, outputs, period, blocks, bsgs, .. } = &self.slots;
         let mut lists = vec![Vec::new(); inputs * outputs];
         for block in blocks {
             lists[block.output * inputs + block.input].clone_from(&block.diagonals);
@@ -290,9 +288,6 @@ impl Matrix {
             ("diagonals", ArrayAttribute::new(context, &lists).into()),
             ("split", make_ints(context, &[bsgs.modulus, bsgs.first])),
         ];
-        if !folds.is_empty() {
-            attributes.push(("folds", make_ints(context, folds)));
-        }
         match &self.source {
             MatrixSource::Values(values) => attributes.push(("values", make_vectors(context, values))),
             MatrixSource::Linear(linear) => {

@@ -156,7 +156,7 @@ fn kernel<'c>(
     }
     let mut slots =
         SlotMatrix::new(&map, &input, &output, &RotationCost::default()).map_err(|e| e.to_string())?;
-    kernel.folds = slots.folds.clone();
+    kernel.folds = std::mem::take(&mut slots.folds);
     kernel.matrix = symbols.fresh("linear");
     let weights = weights.into_iter().map(String::from).collect();
     let source =
@@ -260,14 +260,7 @@ fn elementwise<'c, 'a>(
     let mut results = Vec::with_capacity(parts);
     for part in 0..parts {
         let values: Vec<_> = operands.groups().iter().map(|group| group[part]).collect();
-        let value = rewriter.value(build.op(to, &values, &[])?)?;
-        // A product has three components, but a tensor's ciphertexts have one type wherever it is used.
-        let is_product = matches!(to, "ckks.mul" | "ckks.square");
-        results.push(if is_product {
-            rewriter.value(build.op("ckks.relinearize", &[value], &[])?)?
-        } else {
-            value
-        });
+        results.push(rewriter.value(build.op(to, &values, &[])?)?);
     }
     rewriter.replace(op, &[results])
 }

@@ -69,7 +69,9 @@ pub static TO_KERNEL: PipelineDescriptor = PipelineDescriptor {
 };
 
 /// The passes from placed ciphertexts to kernels.
-pub(crate) const TO_KERNEL_TEXT: &str =
+pub(crate) const TO_POLY_TEXT: &str =
+    "ckks-to-poly,canonicalize,cse,poly-merge-mod-down,poly-expand-keyswitch,canonicalize,cse";
+const TO_KERNEL_TEXT: &str =
     "ckks-to-poly,canonicalize,cse,poly-merge-mod-down,poly-expand-keyswitch,canonicalize,cse,poly-to-kernel";
 
 /// The text of an option's value: quoted, as paths may hold anything but quotes.
@@ -105,8 +107,8 @@ fn place_options(options: &OptionValues) -> Result<String, PassError> {
 
 pub(crate) fn place(precision: f64, min_log_n: i64) -> String {
     format!(
-        "func.func(ckks-expand-eval-poly),canonicalize,cse,ckks-lazy-relin,ckks-place-rescale,ckks-infer-levels,\
-         ckks-select-params{{precision={precision} min-log-n={min_log_n} report=true}},func.func(ckks-expand-adjust),\
+        "ckks-expand-eval-poly,canonicalize,cse,ckks-lazy-relin,ckks-place-rescale,ckks-infer-levels,\
+         ckks-select-params{{precision={precision} min-log-n={min_log_n} report=true}},ckks-expand-adjust,\
          canonicalize,cse,ckks-minimize-rotation-keys,ckks-annotate-keys,ckks-estimate-noise,ckks-verify-scale"
     )
 }
