@@ -223,8 +223,8 @@ impl<'c> Graph<'c> {
         }
     }
 
-    /// Keeps what is used, for the primes it is used for, and splits nodes whose results are used in disjoint
-    /// parts (the limbs that a mod-down drops, and those it keeps) into one node a part.
+    /// Keeps what is used, for the primes it is used for, and splits nodes whose results are used in two disjoint
+    /// parts, the limbs that a mod-down drops and those it keeps, into one node a part.
     pub fn demanded(self) -> Built<Graph<'c>> {
         let Graph { values, nodes, cells, ops } = self;
         let mut demands: Vec<Vec<Basis>> = vec![Vec::new(); values.len()];
@@ -302,7 +302,7 @@ fn need(node: &Node<'_>, operand: &Operand<'_>, part: &Basis) -> Option<Basis> {
     }
 }
 
-/// Demanded bases as parts: themselves if disjoint, else their union.
+/// Demanded bases as parts: what a mod-down drops and what it keeps, or else their union.
 fn disjoint(wanted: Vec<Basis>) -> Vec<Basis> {
     let mut parts: Vec<Basis> = Vec::new();
     for basis in wanted {
@@ -311,7 +311,9 @@ fn disjoint(wanted: Vec<Basis>) -> Vec<Basis> {
         }
     }
     let apart = (0..parts.len()).all(|i| (0..i).all(|j| parts[i].is_disjoint(&parts[j])));
-    if apart {
+    // Only what a mod-down drops is worth kernels of its own; the limbs of digits stay together, as many tiles.
+    let special = parts.iter().any(|basis| basis.p_len() > 0);
+    if parts.len() < 2 || (apart && special && parts.len() == 2) {
         parts.sort();
         return parts;
     }
