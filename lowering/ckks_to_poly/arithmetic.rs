@@ -102,9 +102,9 @@ impl<'p, 'c, 'a> Site<'p, 'c, 'a> {
         let mut result = Vec::new();
         for degree in 0..left.len() + right.len() - 1 {
             let mut sum: Option<Value<'c, 'a>> = None;
-            for i in 0..left.len() {
+            for (i, &a) in left.iter().enumerate() {
                 let Some(&b) = degree.checked_sub(i).and_then(|j| right.get(j)) else { continue };
-                let term = self.emit.mul(left[i], b)?;
+                let term = self.emit.mul(a, b)?;
                 sum = Some(match sum {
                     None => term,
                     Some(sum) => self.emit.add(sum, term)?,

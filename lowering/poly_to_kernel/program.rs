@@ -108,8 +108,8 @@ impl<'c> Program<'_, 'c> {
                 }
             }
         }
-        for number in 0..self.schedule.items.len() {
-            for &cell in &first[number] {
+        for (number, cells) in first.into_iter().enumerate() {
+            for cell in cells {
                 let shape = &self.graph.cells[cell];
                 let extents = Host::extents(&shape.shape, &shape.basis, shape.words);
                 let buffer = self.host.alloc(&extents)?;
