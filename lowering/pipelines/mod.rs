@@ -69,8 +69,6 @@ pub static TO_KERNEL: PipelineDescriptor = PipelineDescriptor {
 };
 
 /// The passes from placed ciphertexts to kernels.
-pub(crate) const TO_POLY_TEXT: &str =
-    "ckks-to-poly,canonicalize,cse,poly-merge-mod-down,poly-expand-keyswitch,canonicalize,cse";
 const TO_KERNEL_TEXT: &str =
     "ckks-to-poly,canonicalize,cse,poly-merge-mod-down,poly-expand-keyswitch,canonicalize,cse,poly-to-kernel";
 
