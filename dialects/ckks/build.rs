@@ -4,9 +4,10 @@ use super::{
     CtType, Placement, PtType,
     attributes::{make_float, make_floats, make_int, make_ints, make_scale},
 };
+use crate::bridge::hooks::context_from_raw;
 use ceria_runtime::format::scale::Scale;
 use melior::{
-    Context, ContextRef,
+    Context,
     ir::{
         Attribute, Identifier, Location, Operation, Value, ValueLike, attribute::FlatSymbolRefAttribute,
         operation::OperationBuilder,
@@ -29,7 +30,8 @@ impl<'c> Build<'c> {
     /// A builder at this location.
     pub fn at(location: Location<'c>) -> Self {
         // A location is owned by its context, which therefore lives as long.
-        Self { context: unsafe { ContextRef::to_ref(&location.context()) }, location }
+        let context = unsafe { context_from_raw(mlir_sys::mlirLocationGetContext(location.to_raw())) };
+        Self { context, location }
     }
 
     /// An op whose result types are inferred.
