@@ -52,7 +52,8 @@ pub enum MatrixSource {
 /// A `ckks.matrix`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Matrix {
-    /// Blocks, diagonals and their split into baby and giant steps; no folds.
+    /// Blocks, diagonals and their split into baby and giant steps. The folds are those that ops after the transform
+    /// do: values depend on them.
     pub slots: SlotMatrix,
     /// Its numbers.
     pub source: MatrixSource,
@@ -147,7 +148,8 @@ impl Matrix {
             },
         };
         let blocks = Self::read_blocks(op, slots, inputs, outputs)?;
-        let slots = SlotMatrix { slots, inputs, outputs, period, folds: Vec::new(), blocks, bsgs };
+        let folds = if optional(op, "folds").is_some() { ints(op, "folds")? } else { Vec::new() };
+        let slots = SlotMatrix { slots, inputs, outputs, period, folds, blocks, bsgs };
         let source = match (values(op)?, text(op, "linear")) {
             (Some(values), None) => MatrixSource::Values(values),
             (None, Some(json)) => MatrixSource::Linear(Box::new(Self::read_linear(op, &json)?)),
@@ -273,7 +275,7 @@ impl Matrix {
         location: Location<'c>,
         name: &str,
     ) -> Result<Operation<'c>, String> {
-        let SlotMatrix { slots, inputs, outputs, period, blocks, bsgs, .. } = &self.slots;
+        let SlotMatrix { slots, inputs, outputs, period, folds, blocks, bsgs } = &self.slots;
         let mut lists = vec![Vec::new(); inputs * outputs];
         for block in blocks {
             lists[block.output * inputs + block.input].clone_from(&block.diagonals);
@@ -288,6 +290,9 @@ impl Matrix {
             ("diagonals", ArrayAttribute::new(context, &lists).into()),
             ("split", make_ints(context, &[bsgs.modulus, bsgs.first])),
         ];
+        if !folds.is_empty() {
+            attributes.push(("folds", make_ints(context, folds)));
+        }
         match &self.source {
             MatrixSource::Values(values) => attributes.push(("values", make_vectors(context, values))),
             MatrixSource::Linear(linear) => {

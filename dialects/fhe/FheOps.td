@@ -65,7 +65,7 @@ def Fhe_GetWeightsOp : Fhe_PureOp<"get_weights"> {
 
 class Fhe_BinaryOp<string mnemonic, list<Trait> traits = []> : Fhe_InferredOp<mnemonic, traits> {
   let arguments = (ins Fhe_AnyTensor:$lhs, Fhe_AnyTensor:$rhs);
-  let results = (outs Fhe_Tensor:$result);
+  let results = (outs Fhe_Encrypted:$result);
   let assemblyFormat = "$lhs `,` $rhs attr-dict `:` type($lhs) `,` type($rhs)";
   let hasVerifier = 1;
   let hasFolder = 1;
@@ -104,7 +104,7 @@ def Fhe_MulOp : Fhe_BinaryOp<"mul", [Commutative]> {
 
 class Fhe_UnaryOp<string mnemonic, list<Trait> traits = []>
     : Fhe_PureOp<mnemonic, !listconcat([SameOperandsAndResultType], traits)> {
-  let results = (outs Fhe_Tensor:$result);
+  let results = (outs Fhe_Encrypted:$result);
 }
 
 def Fhe_NegOp : Fhe_UnaryOp<"neg"> {
@@ -114,7 +114,7 @@ def Fhe_NegOp : Fhe_UnaryOp<"neg"> {
     %1 = fhe.neg %0 : !fhe.tensor<4x8>
     ```
   }];
-  let arguments = (ins Fhe_Tensor:$input);
+  let arguments = (ins Fhe_Encrypted:$input);
   let assemblyFormat = "$input attr-dict `:` type($result)";
   let hasFolder = 1;
 }
@@ -126,7 +126,7 @@ def Fhe_SquareOp : Fhe_UnaryOp<"square"> {
     %1 = fhe.square %0 : !fhe.tensor<4x8>
     ```
   }];
-  let arguments = (ins Fhe_Tensor:$input);
+  let arguments = (ins Fhe_Encrypted:$input);
   let assemblyFormat = "$input attr-dict `:` type($result)";
   let hasCanonicalizer = 1;
 }
@@ -138,7 +138,7 @@ def Fhe_ScaleOp : Fhe_UnaryOp<"scale"> {
     %1 = fhe.scale %0 by 2.5 : !fhe.tensor<4x8>
     ```
   }];
-  let arguments = (ins Fhe_Tensor:$input, F64Attr:$factor);
+  let arguments = (ins Fhe_Encrypted:$input, F64Attr:$factor);
   let assemblyFormat = "$input `by` $factor attr-dict `:` type($result)";
   let hasVerifier = 1;
   let hasFolder = 1;
@@ -161,7 +161,7 @@ def Fhe_MatmulOp : Fhe_InferredOp<"matmul"> {
     ```
   }];
   let arguments = (ins Fhe_AnyTensor:$lhs, Fhe_AnyTensor:$rhs, UnitAttr:$transpose_lhs, UnitAttr:$transpose_rhs);
-  let results = (outs Fhe_Tensor:$result);
+  let results = (outs Fhe_Encrypted:$result);
   let assemblyFormat = [{
     $lhs `,` $rhs (`transpose_lhs` $transpose_lhs^)? (`transpose_rhs` $transpose_rhs^)? attr-dict
     `:` type($lhs) `,` type($rhs)
@@ -180,12 +180,12 @@ def Fhe_Conv2dOp : Fhe_InferredOp<"conv2d"> {
        : !fhe.tensor<1x1x28x28>, tensor<6x1x5x5xf32>
     ```
   }];
-  let arguments = (ins Fhe_Tensor:$input, Fhe_Clear:$kernel,
+  let arguments = (ins Fhe_Encrypted:$input, Fhe_Clear:$kernel,
                        DefaultValuedAttr<DenseI64ArrayAttr, "{1, 1}">:$strides,
                        DefaultValuedAttr<DenseI64ArrayAttr, "{0, 0, 0, 0}">:$pads,
                        DefaultValuedAttr<DenseI64ArrayAttr, "{1, 1}">:$dilations,
                        DefaultValuedAttr<I64Attr, "1">:$groups);
-  let results = (outs Fhe_Tensor:$result);
+  let results = (outs Fhe_Encrypted:$result);
   let assemblyFormat = "$input `,` $kernel attr-dict `:` type($input) `,` type($kernel)";
   let hasVerifier = 1;
 }
@@ -200,17 +200,17 @@ def Fhe_AvgPoolOp : Fhe_InferredOp<"avg_pool"> {
     %1 = fhe.avg_pool %0 {window = array<i64: 2, 2>, strides = array<i64: 2, 2>} : !fhe.tensor<1x6x24x24>
     ```
   }];
-  let arguments = (ins Fhe_Tensor:$input, DenseI64ArrayAttr:$window,
+  let arguments = (ins Fhe_Encrypted:$input, DenseI64ArrayAttr:$window,
                        DefaultValuedAttr<DenseI64ArrayAttr, "{1, 1}">:$strides,
                        DefaultValuedAttr<DenseI64ArrayAttr, "{0, 0, 0, 0}">:$pads, UnitAttr:$count_pads);
-  let results = (outs Fhe_Tensor:$result);
+  let results = (outs Fhe_Encrypted:$result);
   let assemblyFormat = "$input attr-dict `:` type($input)";
   let hasVerifier = 1;
 }
 
 class Fhe_ReduceOp<string mnemonic> : Fhe_InferredOp<mnemonic> {
-  let arguments = (ins Fhe_Tensor:$input, DenseI64ArrayAttr:$dims, UnitAttr:$keep_dims);
-  let results = (outs Fhe_Tensor:$result);
+  let arguments = (ins Fhe_Encrypted:$input, DenseI64ArrayAttr:$dims, UnitAttr:$keep_dims);
+  let results = (outs Fhe_Encrypted:$result);
   let assemblyFormat = "$input `over` $dims (`keep_dims` $keep_dims^)? attr-dict `:` type($input)";
   let hasVerifier = 1;
   let hasFolder = 1;
@@ -245,9 +245,9 @@ def Fhe_BatchNormOp : Fhe_PureOp<"batch_norm", [
        : !fhe.tensor<1x6x24x24>, tensor<6xf32>
     ```
   }];
-  let arguments = (ins Fhe_Tensor:$input, Fhe_Clear:$scale, Fhe_Clear:$shift, Fhe_Clear:$mean,
+  let arguments = (ins Fhe_Encrypted:$input, Fhe_Clear:$scale, Fhe_Clear:$shift, Fhe_Clear:$mean,
                        Fhe_Clear:$variance, DefaultValuedAttr<F64Attr, "1.0e-5">:$epsilon);
-  let results = (outs Fhe_Tensor:$result);
+  let results = (outs Fhe_Encrypted:$result);
   let assemblyFormat = [{
     $input `,` $scale `,` $shift `,` $mean `,` $variance attr-dict `:` type($input) `,` type($scale)
   }];
@@ -267,8 +267,8 @@ def Fhe_ReshapeOp : Fhe_PureOp<"reshape"> {
     %1 = fhe.reshape %0 : !fhe.tensor<1x6x4x4> -> !fhe.tensor<1x96>
     ```
   }];
-  let arguments = (ins Fhe_Tensor:$input);
-  let results = (outs Fhe_Tensor:$result);
+  let arguments = (ins Fhe_Encrypted:$input);
+  let results = (outs Fhe_Encrypted:$result);
   let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
   let hasVerifier = 1;
   let hasFolder = 1;
@@ -283,8 +283,8 @@ def Fhe_TransposeOp : Fhe_InferredOp<"transpose"> {
     %1 = fhe.transpose %0 [1, 0] : !fhe.tensor<4x8>
     ```
   }];
-  let arguments = (ins Fhe_Tensor:$input, DenseI64ArrayAttr:$permutation);
-  let results = (outs Fhe_Tensor:$result);
+  let arguments = (ins Fhe_Encrypted:$input, DenseI64ArrayAttr:$permutation);
+  let results = (outs Fhe_Encrypted:$result);
   let assemblyFormat = "$input $permutation attr-dict `:` type($input)";
   let hasVerifier = 1;
   let hasFolder = 1;
@@ -302,9 +302,9 @@ def Fhe_SliceOp : Fhe_InferredOp<"slice"> {
        : !fhe.tensor<4x8>
     ```
   }];
-  let arguments = (ins Fhe_Tensor:$input, DenseI64ArrayAttr:$offsets, DenseI64ArrayAttr:$sizes,
+  let arguments = (ins Fhe_Encrypted:$input, DenseI64ArrayAttr:$offsets, DenseI64ArrayAttr:$sizes,
                        DenseI64ArrayAttr:$steps);
-  let results = (outs Fhe_Tensor:$result);
+  let results = (outs Fhe_Encrypted:$result);
   let assemblyFormat = "$input attr-dict `:` type($input)";
   let hasVerifier = 1;
   let hasFolder = 1;
@@ -317,8 +317,8 @@ def Fhe_ConcatOp : Fhe_InferredOp<"concat"> {
     %1 = fhe.concat %0, %0 along 1 : !fhe.tensor<4x8>, !fhe.tensor<4x8>
     ```
   }];
-  let arguments = (ins Variadic<Fhe_Tensor>:$inputs, I64Attr:$dim);
-  let results = (outs Fhe_Tensor:$result);
+  let arguments = (ins Variadic<Fhe_Encrypted>:$inputs, I64Attr:$dim);
+  let results = (outs Fhe_Encrypted:$result);
   let assemblyFormat = "$inputs `along` $dim attr-dict `:` type($inputs)";
   let hasVerifier = 1;
   let hasFolder = 1;
@@ -331,9 +331,9 @@ def Fhe_PadOp : Fhe_InferredOp<"pad"> {
     %1 = fhe.pad %0 {low = array<i64: 0, 1>, high = array<i64: 0, 1>} : !fhe.tensor<4x8>
     ```
   }];
-  let arguments = (ins Fhe_Tensor:$input, DenseI64ArrayAttr:$low, DenseI64ArrayAttr:$high,
+  let arguments = (ins Fhe_Encrypted:$input, DenseI64ArrayAttr:$low, DenseI64ArrayAttr:$high,
                        DefaultValuedAttr<F64Attr, "0.0">:$value);
-  let results = (outs Fhe_Tensor:$result);
+  let results = (outs Fhe_Encrypted:$result);
   let assemblyFormat = "$input attr-dict `:` type($input)";
   let hasVerifier = 1;
   let hasFolder = 1;
@@ -348,8 +348,8 @@ def Fhe_ExpandOp : Fhe_PureOp<"expand"> {
     %1 = fhe.expand %0 : !fhe.tensor<1x8> -> !fhe.tensor<4x8>
     ```
   }];
-  let arguments = (ins Fhe_Tensor:$input);
-  let results = (outs Fhe_Tensor:$result);
+  let arguments = (ins Fhe_Encrypted:$input);
+  let results = (outs Fhe_Encrypted:$result);
   let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
   let hasVerifier = 1;
   let hasFolder = 1;
@@ -371,7 +371,7 @@ def Fhe_ActivationOp : Fhe_UnaryOp<"activation"> {
     %3 = fhe.activation sigmoid %2 range [0.0, 6.0] : !fhe.tensor<4x8>
     ```
   }];
-  let arguments = (ins Fhe_FunctionAttr:$function, Fhe_Tensor:$input,
+  let arguments = (ins Fhe_FunctionAttr:$function, Fhe_Encrypted:$input,
                        OptionalAttr<DenseF64ArrayAttr>:$parameters, OptionalAttr<DenseF64ArrayAttr>:$range);
   let assemblyFormat = "$function $input (`range` $range^)? attr-dict `:` type($result)";
   let hasVerifier = 1;
@@ -385,7 +385,7 @@ def Fhe_PowOp : Fhe_UnaryOp<"pow"> {
     %1 = fhe.pow %0 to 3 : !fhe.tensor<4x8>
     ```
   }];
-  let arguments = (ins Fhe_Tensor:$input, I64Attr:$exponent);
+  let arguments = (ins Fhe_Encrypted:$input, I64Attr:$exponent);
   let assemblyFormat = "$input `to` $exponent attr-dict `:` type($result)";
   let hasVerifier = 1;
   let hasFolder = 1;
@@ -402,7 +402,7 @@ def Fhe_EvalPolyOp : Fhe_UnaryOp<"eval_poly"> {
     %1 = fhe.eval_poly chebyshev %0 [0.5, 0.25, 0.0, -0.03] on [-4.0, 4.0] : !fhe.tensor<4x8>
     ```
   }];
-  let arguments = (ins Fhe_PolyBasisAttr:$basis, Fhe_Tensor:$input, DenseF64ArrayAttr:$coefficients,
+  let arguments = (ins Fhe_PolyBasisAttr:$basis, Fhe_Encrypted:$input, DenseF64ArrayAttr:$coefficients,
                        DenseF64ArrayAttr:$domain);
   let assemblyFormat = "$basis $input $coefficients `on` $domain attr-dict `:` type($result)";
   let hasVerifier = 1;
@@ -426,9 +426,9 @@ def Fhe_LinearOp : Fhe_PureOp<"linear"> {
     %1 = fhe.linear %0 by "..." (@fc1) bias @b1 : !fhe.tensor<1x784> -> !fhe.tensor<1x128>
     ```
   }];
-  let arguments = (ins Fhe_Tensor:$input, StrAttr:$map, ArrayAttr:$weights,
+  let arguments = (ins Fhe_Encrypted:$input, StrAttr:$map, ArrayAttr:$weights,
                        OptionalAttr<FlatSymbolRefAttr>:$bias);
-  let results = (outs Fhe_Tensor:$result);
+  let results = (outs Fhe_Encrypted:$result);
   let assemblyFormat = [{
     $input `by` $map $weights (`bias` $bias^)? attr-dict `:` type($input) `->` type($result)
   }];
@@ -442,8 +442,8 @@ def Fhe_ConvertLayoutOp : Fhe_PureOp<"convert_layout"> {
     %1 = fhe.convert_layout %0 : !fhe.tensor<8, [G:64, 0:8:1]> -> !fhe.tensor<8, [R:64, 0:8:1]>
     ```
   }];
-  let arguments = (ins Fhe_Tensor:$input);
-  let results = (outs Fhe_Tensor:$result);
+  let arguments = (ins Fhe_Encrypted:$input);
+  let results = (outs Fhe_Encrypted:$result);
   let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
   let hasVerifier = 1;
   let hasFolder = 1;

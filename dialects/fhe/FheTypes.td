@@ -36,6 +36,8 @@ def Fhe_Tensor : TypeDef<Fhe_Dialect, "EncryptedTensor"> {
   let genVerifyDecl = 1;
 }
 
+// The constraint of operands; unlike the definition it makes formats print the whole type.
+def Fhe_Encrypted : AnyTypeOf<[Fhe_Tensor], "encrypted tensor">;
 def Fhe_Clear : StaticShapeTensorOf<[F32]>;
 def Fhe_AnyTensor : AnyTypeOf<[Fhe_Tensor, Fhe_Clear], "encrypted tensor or tensor of f32">;
 

@@ -154,9 +154,9 @@ fn kernel<'c>(
         kernel.factor = Some(factor);
         return Ok(kernel);
     }
-    let mut slots =
+    let slots =
         SlotMatrix::new(&map, &input, &output, &RotationCost::default()).map_err(|e| e.to_string())?;
-    kernel.folds = std::mem::take(&mut slots.folds);
+    kernel.folds = slots.folds.clone();
     kernel.matrix = symbols.fresh("linear");
     let weights = weights.into_iter().map(String::from).collect();
     let source =
@@ -260,7 +260,14 @@ fn elementwise<'c, 'a>(
     let mut results = Vec::with_capacity(parts);
     for part in 0..parts {
         let values: Vec<_> = operands.groups().iter().map(|group| group[part]).collect();
-        results.push(rewriter.value(build.op(to, &values, &[])?)?);
+        let value = rewriter.value(build.op(to, &values, &[])?)?;
+        // A product has three components, but a tensor's ciphertexts have one type wherever it is used.
+        let is_product = matches!(to, "ckks.mul" | "ckks.square");
+        results.push(if is_product {
+            rewriter.value(build.op("ckks.relinearize", &[value], &[])?)?
+        } else {
+            value
+        });
     }
     rewriter.replace(op, &[results])
 }

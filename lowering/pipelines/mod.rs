@@ -105,8 +105,8 @@ fn place_options(options: &OptionValues) -> Result<String, PassError> {
 
 pub(crate) fn place(precision: f64, min_log_n: i64) -> String {
     format!(
-        "ckks-expand-eval-poly,canonicalize,cse,ckks-lazy-relin,ckks-place-rescale,ckks-infer-levels,\
-         ckks-select-params{{precision={precision} min-log-n={min_log_n} report=true}},ckks-expand-adjust,\
+        "func.func(ckks-expand-eval-poly),canonicalize,cse,ckks-lazy-relin,ckks-place-rescale,ckks-infer-levels,\
+         ckks-select-params{{precision={precision} min-log-n={min_log_n} report=true}},func.func(ckks-expand-adjust),\
          canonicalize,cse,ckks-minimize-rotation-keys,ckks-annotate-keys,ckks-estimate-noise,ckks-verify-scale"
     )
 }

@@ -15,7 +15,7 @@ use ceria_dialects::{
     bridge::pass::{OptionValues, PassDescriptor, PassError, PassOption},
     ckks::{attributes::floats, build::Build},
 };
-use melior::ir::{OperationRef, Value, operation::OperationLike};
+use melior::ir::{OperationRef, Value, ValueLike, operation::OperationLike};
 use std::collections::BTreeMap;
 
 /// The pass.
@@ -49,7 +49,11 @@ fn run(function: OperationRef<'_, '_>, options: &OptionValues) -> Result<(), Pas
                 *c = 0.0;
             }
             let plan = Plan::cheapest(&coefficients);
-            let value = Emitter::new(op)?.polynomial(&plan)?;
+            let mut value = Emitter::new(op)?.polynomial(&plan)?;
+            // Users expect the operation's own type; the sums inside stay unrelinearised.
+            if value.r#type() != op.result(0)?.r#type() {
+                value = insert_before(op, Build::at(op.location()).op("ckks.relinearize", &[value], &[]))?;
+            }
             replace_uses(op.result(0)?.into(), value);
             erase(op);
         }
@@ -133,7 +137,9 @@ impl Plan {
             Plan::Leaf(_) => 0,
             // A constant quotient is a product with a number.
             Plan::Split { quotient, rest, .. } => {
-                usize::from(!matches!(&**quotient, Plan::Leaf(c) if c.len() == 1)) + quotient.splits() + rest.splits()
+                usize::from(!matches!(&**quotient, Plan::Leaf(c) if c.len() == 1))
+                    + quotient.splits()
+                    + rest.splits()
             }
         }
     }
@@ -227,11 +233,7 @@ impl<'c, 'a> Emitter<'c, 'a> {
         }
     }
 
-    fn sum(
-        &self,
-        left: Option<Value<'c, 'a>>,
-        right: Value<'c, 'a>,
-    ) -> Result<Value<'c, 'a>, PassError> {
+    fn sum(&self, left: Option<Value<'c, 'a>>, right: Value<'c, 'a>) -> Result<Value<'c, 'a>, PassError> {
         match left {
             Some(left) => self.emit("ckks.add", &[left, right]),
             None => Ok(right),

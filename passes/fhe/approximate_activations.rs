@@ -122,6 +122,10 @@ fn activation<'c>(
     let (lower, upper) = if lower < upper { (lower, upper) } else { (lower - 1e-3, upper + 1e-3) };
     let function =
         Function::named(&name, &op.f64s("parameters").unwrap_or_default()).map_err(|e| e.to_string())?;
+    // On a symmetric range half of the coefficients of an even or odd function vanish.
+    let (reach, nearer) = (lower.abs().max(upper.abs()), lower.abs().min(upper.abs()));
+    let balanced = lower < 0.0 && upper > 0.0 && reach < 1.25 * nearer;
+    let (lower, upper) = if balanced && function.is_symmetric() { (-reach, reach) } else { (lower, upper) };
     let Approximation { coefficients, error, .. } =
         function.approximate(lower, upper, target).map_err(|e| e.to_string())?;
     let degree = coefficients.len() - 1;

@@ -231,3 +231,19 @@ func.func @f(%x: !fhe.tensor<2, [R:4, 0:2:1]>) {
   %0 = fhe.reduce_sum %x over [0] : !fhe.tensor<2, [R:4, 0:2:1]>
   return
 }
+
+// -----
+
+func.func @f(%a: !fhe.tensor<4>) {
+  // expected-error@+1 {{'fhe.scale' op has inf in 'factor'}}
+  %0 = fhe.scale %a by 0x7FF0000000000000 : !fhe.tensor<4>
+  return
+}
+
+// -----
+
+func.func @f(%a: !fhe.tensor<4x8>) {
+  // expected-error@+1 {{has dimension 1 twice in 'dims'}}
+  %0 = fhe.reduce_mean %a over [1, 1] : !fhe.tensor<4x8>
+  return
+}

@@ -1,0 +1,110 @@
+//! `ceria compile`: from a network to a bundle.
+
+use super::{network, progress, verify};
+use anyhow::{Context as _, Result, bail};
+use ceria_dialects::bridge::diagnostic::Severity;
+use ceria_lowering::{
+    bundle,
+    pipelines::compile::{self, Options, root},
+};
+use clap::ValueEnum;
+use std::path::PathBuf;
+
+/// Compile an ONNX model, or a network in MLIR, to a bundle.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The network: an .onnx or .mlir file.
+    model: PathBuf,
+    /// The bundle, a folder.
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// What the bundle runs on.
+    #[arg(long, value_enum, default_value_t = Target::Cpu)]
+    target: Target,
+    /// The number of devices.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    devices: u32,
+    /// Samples for the ranges of activations: an .npz file whose arrays have one more leading axis than the inputs.
+    #[arg(long, value_name = "FILE")]
+    calibrate: Option<PathBuf>,
+    /// By which part of its width a calibrated range is widened on both sides.
+    #[arg(long, default_value_t = Options::default().margin)]
+    margin: f64,
+    /// Bits of precision wanted of the outputs.
+    #[arg(long, default_value_t = Options::default().precision, value_name = "BITS")]
+    precision: f64,
+    /// The largest degree of a polynomial that stands for an activation.
+    #[arg(long, default_value_t = Options::default().max_degree)]
+    max_degree: i64,
+    /// Say nothing but errors.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Target {
+    Cpu,
+    Cuda,
+}
+
+/// `ceria compile`.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.target == Target::Cuda {
+        bail!("bundles for CUDA cannot be made by this version; use --target cpu");
+    }
+    if arguments.devices != 1 {
+        bail!("bundles for several devices cannot be made by this version; use --devices 1");
+    }
+    if !(1.0..=40.0).contains(&arguments.precision) {
+        bail!("--precision has to be between 1 and 40 bits");
+    }
+    if !(0.0..=10.0).contains(&arguments.margin) {
+        bail!("--margin has to be between 0 and 10");
+    }
+    ceria_lowering::register()?;
+    let options = Options {
+        calibrate: arguments.calibrate.clone(),
+        margin: arguments.margin,
+        precision: arguments.precision,
+        max_degree: arguments.max_degree,
+        ..Options::default()
+    };
+    let name = arguments.model.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let spinner =
+        if arguments.quiet { indicatif::ProgressBar::hidden() } else { progress::spinner("reading") };
+    let context = ceria_dialects::context();
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let module = match arguments.model.extension().and_then(|e| e.to_str()) {
+        Some("mlir") => network::read(&context, &arguments.model)?,
+        Some("onnx") => network::import(&context, &arguments.model, folder.path())?,
+        _ => bail!("{} is neither .onnx nor .mlir", arguments.model.display()),
+    };
+    let mut step = |text: &str| spinner.set_message(text.to_string());
+    let placed = compile::to_placed(module, &options, &mut step)?;
+    step("lowering to kernels");
+    let kernels = compile::to_kernels(&placed)?;
+    step("making code");
+    let ir = [
+        (verify::CLEAR.to_string(), placed.clear.clone()),
+        (verify::PLACED.to_string(), placed.module.as_operation().to_string()),
+    ];
+    let input = bundle::BundleInput {
+        name: &name,
+        ckks: root(&placed.module),
+        kernel: root(&kernels),
+        weights: &placed.weights,
+        ir: &ir,
+        prediction: placed.prediction,
+        op_counts: compile::op_counts(root(&placed.module)),
+    };
+    bundle::write(&arguments.output, &input)?;
+    spinner.finish_and_clear();
+    if !arguments.quiet {
+        for remark in
+            placed.remarks.iter().filter(|d| matches!(d.severity, Severity::Remark | Severity::Warning))
+        {
+            println!("{}", remark.message);
+        }
+    }
+    Ok(())
+}
