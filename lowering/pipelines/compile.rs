@@ -108,8 +108,12 @@ pub fn to_placed<'c>(
     loop {
         step(&format!("choosing layouts and parameters for N = 2^{log_n}"));
         let candidate = clone(&module)?;
-        let text = format!("{},{}", to_ckks(1 << (log_n - 1)), place(options.precision + 4.0, log_n.into()));
-        let said = run_pipeline(&candidate.as_operation(), &text)?;
+        let mut said = run_pipeline(&candidate.as_operation(), &to_ckks(1 << (log_n - 1)))?;
+        // Random inputs of full size would leave the calibrated ranges, where polynomials explode: the size of
+        // outputs comes from probes instead, with three bits to spare.
+        let margin = output_bits(root(&original), root(&candidate), options)? + 3;
+        let text = place(options.precision + 4.0, log_n.into(), PROBE_SIZE, margin);
+        said.extend(run_pipeline(&candidate.as_operation(), &text)?);
         let params = params_of(root(&candidate))
             .ok_or_else(|| CompileError::Internal("no parameters were selected".into()))?;
         if params.log_n > log_n {
@@ -128,8 +132,51 @@ pub fn to_placed<'c>(
 
 /// The number of inputs on which the error of approximations is measured.
 const PROBES: usize = 3;
+/// The size of the random inputs on which noise is estimated.
+const PROBE_SIZE: f64 = 0.02;
 /// The largest of a few thousand errors of a normal law, in standard deviations.
 const LARGEST_DEVIATION: f64 = 5.0;
+
+/// Inputs of a ciphertext program: calibration samples, or random numbers in the arguments' ranges.
+fn probes(placed: OperationRef<'_, '_>, options: &Options) -> Result<Vec<Vec<ArrayD<f64>>>, CompileError> {
+    let function = signature::network(placed).map_err(CompileError::Internal)?;
+    let arguments = tensors(function, Side::Arguments).map_err(CompileError::Internal)?;
+    let samples = match &options.calibrate {
+        Some(path) => arrays::read(path).map_err(|e| CompileError::Internal(e.to_string()))?,
+        None => Default::default(),
+    };
+    let mut random = ChaCha8Rng::seed_from_u64(0);
+    let mut probe = |probe: usize| {
+        let input = |tensor: &crate::fhe_to_ckks::signature::Tensor| {
+            match samples.get(&tensor.name).map(arrays::NumericArray::to_f64) {
+                Some(all) if all.ndim() > 0 && !all.is_empty() => {
+                    all.index_axis(Axis(0), probe % all.shape()[0]).to_owned()
+                }
+                _ => {
+                    let [lower, upper] = tensor.range.unwrap_or([-1.0, 1.0]);
+                    let uniform = || lower + (upper - lower) * random.random::<f64>();
+                    ArrayD::from_shape_simple_fn(IxDyn(&tensor.shape), uniform)
+                }
+            }
+        };
+        arguments.iter().map(input).collect()
+    };
+    Ok((0..PROBES).map(&mut probe).collect())
+}
+
+/// Bits of the largest output on the probes.
+fn output_bits(
+    network: OperationRef<'_, '_>,
+    unplaced: OperationRef<'_, '_>,
+    options: &Options,
+) -> Result<u32, CompileError> {
+    let mut largest = 1f64;
+    for inputs in probes(unplaced, options)? {
+        let outputs = evaluate::network(network, &inputs)?;
+        largest = outputs.iter().flatten().fold(largest, |most, x| most.max(x.abs()));
+    }
+    Ok(largest.log2().ceil() as u32)
+}
 
 /// The error of approximations on a few inputs, which are calibration samples or random numbers in the arguments'
 /// ranges, and that of encryption as `ckks-estimate-noise` predicts it.
@@ -139,27 +186,8 @@ fn predict(
     options: &Options,
 ) -> Result<Prediction, CompileError> {
     let function = signature::network(placed).map_err(CompileError::Internal)?;
-    let arguments = tensors(function, Side::Arguments).map_err(CompileError::Internal)?;
-    let samples = match &options.calibrate {
-        Some(path) => arrays::read(path).map_err(|e| CompileError::Internal(e.to_string()))?,
-        None => Default::default(),
-    };
-    let mut random = ChaCha8Rng::seed_from_u64(0);
     let mut approximation = 0f64;
-    for probe in 0..PROBES {
-        let inputs: Vec<ArrayD<f64>> = arguments
-            .iter()
-            .map(|tensor| match samples.get(&tensor.name).map(arrays::NumericArray::to_f64) {
-                Some(all) if all.ndim() > 0 && !all.is_empty() => {
-                    all.index_axis(Axis(0), probe % all.shape()[0]).to_owned()
-                }
-                _ => {
-                    let [lower, upper] = tensor.range.unwrap_or([-1.0, 1.0]);
-                    let mut uniform = || lower + (upper - lower) * random.random::<f64>();
-                    ArrayD::from_shape_simple_fn(IxDyn(&tensor.shape), &mut uniform)
-                }
-            })
-            .collect();
+    for inputs in probes(placed, options)? {
         let expected = evaluate::network(network, &inputs)?;
         for (a, b) in expected.iter().zip(evaluate::ciphertexts(placed, &inputs)?) {
             approximation = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(approximation, f64::max);

@@ -100,13 +100,13 @@ pub(crate) fn to_ckks(slots: i64) -> String {
 }
 
 fn place_options(options: &OptionValues) -> Result<String, PassError> {
-    Ok(place(options.float("precision"), options.int("min-log-n")))
+    Ok(place(options.float("precision"), options.int("min-log-n"), 1.0, 3))
 }
 
-pub(crate) fn place(precision: f64, min_log_n: i64) -> String {
+pub(crate) fn place(precision: f64, min_log_n: i64, size: f64, margin: u32) -> String {
     format!(
         "func.func(ckks-expand-eval-poly),canonicalize,cse,ckks-lazy-relin,ckks-place-rescale,ckks-infer-levels,\
-         ckks-select-params{{precision={precision} min-log-n={min_log_n} report=true}},func.func(ckks-expand-adjust),\
-         canonicalize,cse,ckks-minimize-rotation-keys,ckks-annotate-keys,ckks-estimate-noise,ckks-verify-scale"
+         ckks-select-params{{precision={precision} min-log-n={min_log_n} size={size} margin={margin} report=true}},func.func(ckks-expand-adjust),\
+         canonicalize,cse,ckks-minimize-rotation-keys,ckks-annotate-keys,ckks-estimate-noise{{size={size}}},ckks-verify-scale"
     )
 }
