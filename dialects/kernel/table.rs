@@ -90,7 +90,7 @@ impl Material for RandomMaterial {
         for seed in seeds {
             let poly = Self::residues(&ring, moduli, period, &seed)?;
             for (limb, &q) in poly.limbs.iter().zip(&primes) {
-                words.extend(limb.iter().step_by(ring.n() / period).map(|&x| to_montgomery(x as u32, q)));
+                words.extend(limb.iter().step_by(ring.n() / period).map(|&x| to_montgomery(x, q)));
             }
         }
         Ok(words)

@@ -129,7 +129,7 @@ verifier!(kernel_table, |op| {
         }
         TableKind::Plaintext | TableKind::Diagonals => {
             let each = if kind == TableKind::Diagonals { 4 } else { 1 };
-            if values.len() % each != 0 {
+            if !values.len().is_multiple_of(each) {
                 return Err("needs four numbers an entry".into());
             }
             let period = shape.last().copied().unwrap_or(0);

@@ -106,7 +106,7 @@ impl Sources<'_> {
     fn vectors(&self, source: &PlaintextSource, period: usize) -> Result<Vec<Vec<f64>>, DeviceError> {
         match source {
             PlaintextSource::Values { vectors } => {
-                if vectors.iter().any(|v| v.is_empty() || period % v.len().min(period) != 0) {
+                if vectors.iter().any(|v| v.is_empty() || !period.is_multiple_of(v.len().min(period))) {
                     return Err(DeviceError::Weights("a plaintext's values do not fit its period".into()));
                 }
                 Ok(vectors.clone())
