@@ -261,6 +261,8 @@ impl Solver {
     fn wanted(&self, user: OperationRef<'_, '_>, index: usize, value: Value<'_, '_>) -> Option<Scale> {
         let result = *ciphertexts(results(user)).first()?;
         match effect(user)? {
+            // Several results have the scale of their operand, and ask for none.
+            Effect::Keep if results(user).len() != 1 => None,
             Effect::Keep => Some(self.scale(result)),
             Effect::Sum if self.reachable(value, result) => None,
             Effect::Sum => Some(self.scale(result)),
