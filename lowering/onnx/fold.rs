@@ -7,14 +7,11 @@
 use super::{
     clear, constant,
     error::OnnxError,
-    graph::{Constant, MAX_ELEMENTS, Operator, element_count},
+    graph::{Constant, Operator, element_count},
     operators::{Call, resolve},
     proto::data_type,
 };
 use ndarray::{ArrayD, Axis, arr0, arr1};
-
-/// The number of elements that all folding in one model may produce.
-pub(super) const BUDGET: usize = 2 * MAX_ELEMENTS;
 
 /// The value of a node that is constant whatever its operands are, or whose operands are all constant; nothing
 /// for a node that has to be encrypted.
@@ -39,6 +36,7 @@ pub(super) fn fold(call: &Call<'_>) -> Result<Option<Constant>, OnnxError> {
         _ => {}
     }
     let resolved = resolve(call)?;
+    check_size(call, &resolved.shape)?;
     let operands: Vec<&Constant> =
         resolved.inputs.iter().filter_map(|id| call.values[id.index()].constant.as_ref()).collect();
     let reals: Vec<ArrayD<f64>> = operands.iter().map(|operand| operand.to_f64()).collect();
@@ -47,6 +45,14 @@ pub(super) fn fold(call: &Call<'_>) -> Result<Option<Constant>, OnnxError> {
     let integers = operands.iter().all(|operand| matches!(operand, Constant::Integer(_)));
     let index = matches!(resolved.operator, Operator::Post(super::graph::Post::ArgMax { .. }));
     Ok(Some(if integers || index { to_integers(&result) } else { Constant::Real(result.mapv(|v| v as f32)) }))
+}
+
+/// Constants that a model computes are not much larger than the model.
+fn check_size(call: &Call<'_>, shape: &[usize]) -> Result<(), OnnxError> {
+    match element_count(shape) {
+        Some(count) if count <= call.budget => Ok(()),
+        _ => Err(call.unsupported(format!("its constant result {shape:?} has too many elements"))),
+    }
 }
 
 /// Quotients of integers are cut towards zero, as ONNX defines; every other result is an integer already.
@@ -96,9 +102,7 @@ fn gather(call: &Call<'_>) -> Result<Constant, OnnxError> {
     let mut shape = data.shape()[..axis].to_vec();
     shape.extend(indices.shape());
     shape.extend(&data.shape()[axis + 1..]);
-    if element_count(&shape).is_none() {
-        return Err(call.unsupported(format!("its result {shape:?} has too many elements")));
-    }
+    check_size(call, &shape)?;
     let misfit = |_| call.invalid("its indices do not fit");
     Ok(match data {
         Constant::Real(values) => {
@@ -116,8 +120,8 @@ fn constant_of_shape(call: &Call<'_>) -> Result<Constant, OnnxError> {
     call.expect_inputs(1, 1)?;
     let extents = call.integers(0, "shape")?.unwrap_or_default();
     let shape = extents.iter().map(|&extent| usize::try_from(extent)).collect::<Result<Vec<_>, _>>();
-    let shape = shape.ok().filter(|shape| element_count(shape).is_some());
-    let shape = shape.ok_or_else(|| call.unsupported(format!("its shape is {extents:?}")))?;
+    let shape = shape.map_err(|_| call.invalid(format!("its shape is {extents:?}")))?;
+    check_size(call, &shape)?;
     let value = match call.tensor("value")? {
         None => Constant::Real(arr0(0.0).into_dyn()),
         Some(tensor) => constant::decode(tensor).map_err(|reason| call.invalid(reason))?,

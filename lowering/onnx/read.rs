@@ -6,7 +6,7 @@
 use super::{
     constant,
     error::OnnxError,
-    fold::{self, fold},
+    fold::fold,
     graph::{Constant, Graph, Node, Operator, Output, Post, ShapedPost, Value, ValueId, element_count},
     operators::{Call, resolve},
     proto::{DimensionValue, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, data_type},
@@ -16,6 +16,9 @@ use std::collections::{HashMap, HashSet};
 
 /// The oldest version of the standard operators that is read; before it broadcasting was an attribute.
 const OLDEST_OPSET: i64 = 7;
+
+/// All constants computed at import have at most this number of elements and one more a byte of the model.
+const FOLDED_ELEMENTS: usize = 1 << 22;
 
 /// Reads a model from the bytes of its file.
 ///
@@ -27,7 +30,9 @@ pub fn read(bytes: &[u8]) -> Result<Graph, OnnxError> {
     let model = ModelProto::decode(bytes).map_err(|error| OnnxError::Malformed(error.to_string()))?;
     let opset = opset(&model)?;
     let Some(graph) = model.graph else { return Err(OnnxError::Malformed("it has no graph".to_owned())) };
-    Reader { opset, ..Reader::default() }.read(&graph)
+    // Enough for every weight to be computed a few times.
+    let budget = FOLDED_ELEMENTS + bytes.len();
+    Reader { opset, budget, ..Reader::default() }.read(&graph)
 }
 
 fn opset(model: &ModelProto) -> Result<i64, OnnxError> {
@@ -48,7 +53,7 @@ struct Reader {
     values: Vec<Value>,
     by_name: HashMap<String, ValueId>,
     nodes: Vec<Node>,
-    folded: usize,
+    budget: usize,
 }
 
 impl Reader {
@@ -148,7 +153,8 @@ impl Reader {
 
     fn node(&mut self, node: &NodeProto, position: usize, needed: &HashSet<&str>) -> Result<(), OnnxError> {
         let name = node_name(node, position);
-        let call = Call { node, name: &name, opset: self.opset, values: &self.values, inputs: Vec::new() };
+        let (opset, budget) = (self.opset, self.budget);
+        let call = Call { node, name: &name, opset, budget, values: &self.values, inputs: Vec::new() };
         if !(node.domain.is_empty() || node.domain == "ai.onnx") {
             return Err(call.unknown());
         }
@@ -171,10 +177,7 @@ impl Reader {
         }
         let output = node.output.first().map_or("", String::as_str);
         if let Some(constant) = fold(&call)? {
-            self.folded = self.folded.saturating_add(constant.shape().iter().product());
-            if self.folded > fold::BUDGET {
-                return Err(call.unsupported("the constants of the model become too large"));
-            }
+            self.budget = self.budget.saturating_sub(constant.shape().iter().product());
             return self.define(output, constant.shape().to_vec(), Some(constant)).map(|_| ());
         }
         let resolved = resolve(&call)?;

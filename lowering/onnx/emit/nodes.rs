@@ -24,7 +24,7 @@ use melior::{
         r#type::IntegerType,
     },
 };
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, Dimension, IxDyn};
 use std::collections::{HashMap, HashSet};
 
 /// Fills the body of `@main`, whose block has the arguments, and gives the weights that it refers to.
@@ -404,44 +404,63 @@ impl<'c, 'b> Emitter<'c, 'b, '_> {
         windows: &Windows,
         count_pads: bool,
     ) -> Result<Value<'c, 'b>, OnnxError> {
-        let (x, declared, output) = self.planar(node, windows)?;
-        let input = value_shape(x).map_err(OnnxError::Build)?;
+        let input = self.shape(node.inputs[0]).to_vec();
+        let output = self.shape(node.output).to_vec();
         // Rounding up may take windows past the declared padding.
-        let mut reached = declared.clone();
-        for d in 0..2 {
-            let reach = (declared.kernel[d] - 1) * declared.dilations[d] + 1;
-            let end = (output[d + 2] - 1) * declared.strides[d] + reach;
-            reached.high[d] = reached.high[d].max(end.saturating_sub(input[d + 2] + declared.low[d]));
+        let mut reached = windows.clone();
+        for (d, high) in reached.high.iter_mut().enumerate() {
+            let reach = (windows.kernel[d] - 1) * windows.dilations[d] + 1;
+            let end = (output[d + 2] - 1) * windows.strides[d] + reach;
+            *high = (*high).max(end.saturating_sub(input[d + 2] + windows.low[d]));
         }
-        let plain = declared.dilations == [1, 1] && (!count_pads || reached == declared);
-        let y = if plain {
+        let dense = windows.dilations.iter().all(|&dilation| dilation == 1);
+        if windows.kernel.len() <= 2 && dense && (!count_pads || reached == *windows) {
+            let (x, planar, _) = self.planar(node, &reached)?;
             let mut attributes = vec![
-                ("window", self.extents(&reached.kernel)),
-                ("strides", self.extents(&reached.strides)),
-                ("pads", self.extents(&[&reached.low[..], &reached.high[..]].concat())),
+                ("window", self.extents(&planar.kernel)),
+                ("strides", self.extents(&planar.strides)),
+                ("pads", self.extents(&[&planar.low[..], &planar.high[..]].concat())),
             ];
             if count_pads {
                 attributes.push(("count_pads", Attribute::unit(self.context)));
             }
-            self.build("fhe.avg_pool", &[x], &attributes, None)?
-        } else {
-            // Sums by a convolution of each channel, then each divided by its number of terms.
-            let channels = input[1];
-            let ones = ArrayD::from_elem(vec![channels, 1, declared.kernel[0], declared.kernel[1]], 1.0);
+            let y = self.build("fhe.avg_pool", &[x], &attributes, None)?;
+            return self.reshape(y, &output);
+        }
+        // Sums, each divided by its number of terms.
+        let sums = self.window_sums(node, &reached)?;
+        let parts = ArrayD::from_shape_fn(IxDyn(&output[2..]), |at| {
+            let at: Vec<usize> = (0..at.ndim()).map(|d| at[d]).collect();
+            let count = if count_pads { padded_places } else { inner_places };
+            1.0 / count(windows, &at, &input[2..]).max(1) as f32
+        });
+        let parts = self.constant(&format!("{}.terms", node.name), parts)?;
+        self.build("fhe.mul", &[sums, parts], &[], None)
+    }
+
+    /// Sums over windows, one axis after the other by convolutions with ones.
+    fn window_sums(&mut self, node: &Node, windows: &Windows) -> Result<Value<'c, 'b>, OnnxError> {
+        let output = self.shape(node.output).to_vec();
+        let mut shape = self.shape(node.inputs[0]).to_vec();
+        let mut x = self.value(node.inputs[0])?;
+        for d in 0..windows.kernel.len() {
+            // Everything before the axis is channels, everything behind it columns.
+            let channels: usize = shape[1..d + 2].iter().product();
+            let columns: usize = shape[d + 3..].iter().product();
+            x = self.reshape(x, &[shape[0], channels, shape[d + 2], columns])?;
+            let ones = ArrayD::from_elem(vec![channels, 1, windows.kernel[d], 1], 1.0);
             let kernel = self.constant(&format!("{}.window", node.name), ones)?;
-            let sums = self.conv2d([x, kernel], &reached, channels)?;
-            let parts = ArrayD::from_shape_fn(IxDyn(&output[2..]), |at| {
-                let terms = if count_pads {
-                    padded_places(&declared, &[at[0], at[1]], &input[2..])
-                } else {
-                    inner_places(&declared, &[at[0], at[1]], &input[2..])
-                };
-                1.0 / terms.max(1) as f32
-            });
-            let parts = self.constant(&format!("{}.terms", node.name), parts)?;
-            self.build("fhe.mul", &[sums, parts], &[], None)?
-        };
-        self.reshape(y, self.shape(node.output))
+            let line = Windows {
+                kernel: vec![windows.kernel[d], 1],
+                strides: vec![windows.strides[d], 1],
+                dilations: vec![windows.dilations[d], 1],
+                low: vec![windows.low[d], 0],
+                high: vec![windows.high[d], 0],
+            };
+            x = self.conv2d([x, kernel], &line, channels)?;
+            shape[d + 2] = output[d + 2];
+        }
+        self.reshape(x, &output)
     }
 
     fn reduce(

@@ -23,6 +23,8 @@ pub(super) struct Call<'a> {
     pub opset: i64,
     /// Every value so far.
     pub values: &'a [Value],
+    /// The number of elements that a constant result may have.
+    pub budget: usize,
     /// The operands; nothing for optional ones that are absent.
     pub inputs: Vec<Option<ValueId>>,
 }
