@@ -80,7 +80,8 @@ struct Traced {
 
 impl Trace {
     /// Runs a placed function on random real inputs, with this many slots. They lie in the argument's `ckks.range`, or
-    /// else in `[-size, size]`.
+    /// else in [-1, 1], drawn together around zero by the factor `size`: independent inputs of full size may leave the
+    /// ranges on which polynomials stand for activations.
     pub fn run(
         module: OperationRef<'_, '_>,
         function: &str,
@@ -97,7 +98,9 @@ impl Trace {
         for (index, argument) in arguments.into_iter().enumerate() {
             let ty = ct(argument).map_err(|m| PassError::op(&op, format!("has an argument that is no ciphertext: {m}")))?;
             let placement = ty.placement().ok_or_else(|| PassError::op(&op, "is not placed"))?;
-            let [low, high] = range(op, index).unwrap_or([-size, size]);
+            let [low, high] = range(op, index).unwrap_or([-1.0, 1.0]);
+            let centre = 0f64.clamp(low, high);
+            let (low, high) = (centre + (low - centre) * size, centre + (high - centre) * size);
             let values: Vec<f64> = (0..slots).map(|_| random.random_range(low..=high)).collect();
             let node = Node { inputs: Vec::new(), additions: vec![Addition::Fresh(placement)] };
             inputs.push(tracer.push(node, Datum::object(Slots::real(&values)))?);
