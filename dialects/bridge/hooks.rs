@@ -29,6 +29,15 @@ pub type HookResult = Result<(), String>;
 /// The rewriter that patterns use.
 pub type Rewriter<'c, 'a> = melior::RewriterBase<'c, 'a>;
 
+/// The signature of a folder.
+pub type Folder = for<'c, 'a> fn(OperationRef<'c, 'a>, &[Option<Attribute<'c>>]) -> Fold<'c, 'a>;
+
+/// The signature of a function that adds canonicalisation patterns.
+pub type AddPatterns = fn(&mut PatternSet<'_>);
+
+/// The signature of type inference.
+pub type Infer = for<'c, 'a> fn(&InferArgs<'c, 'a>) -> Result<Vec<Type<'c>>, String>;
+
 /// How C++ receives text.
 pub type PushText = extern "C" fn(*mut c_void, *const u8, usize);
 
@@ -262,7 +271,7 @@ pub unsafe fn run_folder(
     results: *mut c_void,
     push_value: extern "C" fn(*mut c_void, MlirValue),
     push_attribute: extern "C" fn(*mut c_void, MlirAttribute),
-    fold: for<'c, 'a> fn(OperationRef<'c, 'a>, &[Option<Attribute<'c>>]) -> Fold<'c, 'a>,
+    fold: Folder,
 ) -> i32 {
     let operands: Vec<_> =
         (0..count).map(|i| unsafe { Attribute::from_option_raw(*operands.offset(i)) }).collect();
@@ -309,7 +318,7 @@ pub unsafe fn run_infer(
     raw: RawInfer,
     types: *mut c_void,
     push: extern "C" fn(*mut c_void, MlirType),
-    infer: for<'c, 'a> fn(&InferArgs<'c, 'a>) -> Result<Vec<Type<'c>>, String>,
+    infer: Infer,
 ) -> bool {
     let arguments = unsafe {
         InferArgs {
@@ -337,11 +346,7 @@ pub unsafe fn run_infer(
 /// # Safety
 ///
 /// Called by C++ with a valid set and context.
-pub unsafe fn run_canonicalizer(
-    set: MlirRewritePatternSet,
-    context: MlirContext,
-    add: fn(&mut PatternSet<'_>),
-) {
+pub unsafe fn run_canonicalizer(set: MlirRewritePatternSet, context: MlirContext, add: AddPatterns) {
     let mut set = unsafe { PatternSet::from_raw(set, context) };
     // A panic here would be one in code without input; there is no op to report it at.
     let _ = catch_unwind(AssertUnwindSafe(|| add(&mut set)));
@@ -388,8 +393,9 @@ macro_rules! folder {
                 value: extern "C" fn(*mut ::std::ffi::c_void, ::mlir_sys::MlirValue),
                 attribute: extern "C" fn(*mut ::std::ffi::c_void, ::mlir_sys::MlirAttribute),
             ) -> i32 {
+                let fold: $crate::bridge::hooks::Folder = $fold;
                 unsafe {
-                    $crate::bridge::hooks::run_folder(op, count, operands, results, value, attribute, $fold)
+                    $crate::bridge::hooks::run_folder(op, count, operands, results, value, attribute, fold)
                 }
             }
         };
@@ -403,7 +409,8 @@ macro_rules! canonicalizer {
         const _: () = {
             #[unsafe(export_name = concat!("ceria_canonicalize_", stringify!($name)))]
             extern "C" fn hook(set: ::mlir_sys::MlirRewritePatternSet, context: ::mlir_sys::MlirContext) {
-                unsafe { $crate::bridge::hooks::run_canonicalizer(set, context, $add) }
+                let add: $crate::bridge::hooks::AddPatterns = $add;
+                unsafe { $crate::bridge::hooks::run_canonicalizer(set, context, add) }
             }
         };
     };
@@ -435,7 +442,8 @@ macro_rules! infer_types {
                     region_count,
                     regions,
                 };
-                unsafe { $crate::bridge::hooks::run_infer(raw, types, push, $infer) }
+                let infer: $crate::bridge::hooks::Infer = $infer;
+                unsafe { $crate::bridge::hooks::run_infer(raw, types, push, infer) }
             }
         };
     };

@@ -133,7 +133,7 @@ impl<'w> Ckks<'w> {
         let diagonals = self.diagonals(&symbol(op, "matrix")?, frame)?;
         let slots = &diagonals.matrix.slots;
         let count = inputs.first().map_or(0, |s| s.0.len());
-        if inputs.len() != slots.inputs || count % slots.slots != 0 {
+        if inputs.len() != slots.inputs || !count.is_multiple_of(slots.slots) {
             return Err(format!(
                 "needs {} operands of {} slots, got {} of {count}",
                 slots.inputs,

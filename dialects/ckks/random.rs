@@ -42,8 +42,14 @@ impl Ct {
 
 /// The text of a random unplaced program.
 pub fn program(seed: u64, shape: Shape) -> String {
-    Generator { random: ChaCha8Rng::seed_from_u64(seed), shape, text: String::new(), values: Vec::new(), next: 0 }
-        .program()
+    Generator {
+        random: ChaCha8Rng::seed_from_u64(seed),
+        shape,
+        text: String::new(),
+        values: Vec::new(),
+        next: 0,
+    }
+    .program()
 }
 
 struct Generator {
@@ -141,7 +147,11 @@ impl Generator {
             10 => {
                 let a = self.pick(u32::MAX);
                 let op = if self.random.random_bool(0.5) { "ckks.negate" } else { "ckks.mul_int" };
-                let op = if op == "ckks.negate" { format!("{op} {}", a.name) } else { format!("{op} {}, -1", a.name) };
+                let op = if op == "ckks.negate" {
+                    format!("{op} {}", a.name)
+                } else {
+                    format!("{op} {}, -1", a.name)
+                };
                 self.define(a.size, a.depth, &op, &a.ty());
             }
             11 => self.plain(),

@@ -43,7 +43,7 @@ pub fn image(function: Function, parameters: &[f64], [lower, upper]: [f64; 2]) -
     // All are monotone or have one minimum; a leaky relu of negative slope has its minimum at 0.
     let minimum = match function {
         Function::Gelu => Some(-0.751_791_524_693_564_5),
-        Function::Silu => Some(-1.278_464_542_761_073_8),
+        Function::Silu => Some(-1.278_464_542_761_074),
         Function::LeakyRelu => Some(0.0),
         _ => None,
     };

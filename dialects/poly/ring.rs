@@ -266,7 +266,7 @@ impl Ring {
 
     /// `X -> X^element`, in either form.
     pub fn automorphism(&self, a: &RnsPoly, element: u64) -> RingResult<RnsPoly> {
-        if element % 2 == 0 {
+        if element.is_multiple_of(2) {
             return shape(format!("{element} is even: no automorphism of the ring"));
         }
         let n = self.n();

@@ -147,16 +147,17 @@ fn probes(placed: OperationRef<'_, '_>, options: &Options) -> Result<Vec<Vec<Arr
     };
     let mut random = ChaCha8Rng::seed_from_u64(0);
     let mut probe = |probe: usize| {
-        let input = |tensor: &crate::fhe_to_ckks::signature::Tensor| {
-            match samples.get(&tensor.name).map(arrays::NumericArray::to_f64) {
-                Some(all) if all.ndim() > 0 && !all.is_empty() => {
-                    all.index_axis(Axis(0), probe % all.shape()[0]).to_owned()
-                }
-                _ => {
-                    let [lower, upper] = tensor.range.unwrap_or([-1.0, 1.0]);
-                    let uniform = || lower + (upper - lower) * random.random::<f64>();
-                    ArrayD::from_shape_simple_fn(IxDyn(&tensor.shape), uniform)
-                }
+        let input = |tensor: &crate::fhe_to_ckks::signature::Tensor| match samples
+            .get(&tensor.name)
+            .map(arrays::NumericArray::to_f64)
+        {
+            Some(all) if all.ndim() > 0 && !all.is_empty() => {
+                all.index_axis(Axis(0), probe % all.shape()[0]).to_owned()
+            }
+            _ => {
+                let [lower, upper] = tensor.range.unwrap_or([-1.0, 1.0]);
+                let uniform = || lower + (upper - lower) * random.random::<f64>();
+                ArrayD::from_shape_simple_fn(IxDyn(&tensor.shape), uniform)
             }
         };
         arguments.iter().map(input).collect()

@@ -74,8 +74,9 @@ pub fn key_set(module: OperationRef<'_, '_>, params: &Params) -> Result<BTreeMap
         if used.is_empty() {
             continue;
         }
-        let level = key_level(op)
-            .ok_or_else(|| PassError::op(&op, "uses a key but is not placed (run ckks-infer-levels before)"))?;
+        let level = key_level(op).ok_or_else(|| {
+            PassError::op(&op, "uses a key but is not placed (run ckks-infer-levels before)")
+        })?;
         for key in used {
             let highest = set.entry(key).or_insert(level);
             *highest = level.max(*highest);
@@ -120,6 +121,10 @@ fn dictionary<'c>(context: &'c melior::Context, fields: &[(&str, Attribute<'c>)]
         })
         .collect();
     unsafe {
-        Attribute::from_raw(mlir_sys::mlirDictionaryAttrGet(context.to_raw(), named.len() as isize, named.as_ptr()))
+        Attribute::from_raw(mlir_sys::mlirDictionaryAttrGet(
+            context.to_raw(),
+            named.len() as isize,
+            named.as_ptr(),
+        ))
     }
 }

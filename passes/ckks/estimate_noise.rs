@@ -50,8 +50,10 @@ fn run(module: OperationRef<'_, '_>, options: &OptionValues) -> Result<(), PassE
     set_attribute(entry, ERROR, make_floats(unsafe { ContextRef::to_ref(&context) }, &errors));
     if options.bool("report") {
         for (index, error) in errors.iter().enumerate() {
-            let text =
-                format!("result {index} has an error of {error:.3e}, {:.1} bits of precision", precision_bits(*error));
+            let text = format!(
+                "result {index} has an error of {error:.3e}, {:.1} bits of precision",
+                precision_bits(*error)
+            );
             emit_remark(entry.location(), &text);
         }
     }

@@ -15,8 +15,8 @@
 
 use super::{
     ir::{
-        Id, ciphertexts, definition, erase, functions, id, insert_before, name_of, ops_below, results, set_attribute,
-        set_operand, set_type, update_signature, uses,
+        Id, ciphertexts, definition, erase, functions, id, insert_before, name_of, ops_below, results,
+        set_attribute, set_operand, set_type, update_signature, uses,
     },
     levels::{Levels, Rescales},
 };
@@ -156,8 +156,12 @@ impl Solver {
         match effect(op) {
             Some(Effect::FreeProduct) => true,
             Some(Effect::Keep | Effect::Rescale) => inputs.len() == 1 && self.flexible(inputs[0]),
-            Some(Effect::Sum) => inputs.iter().all(|input| self.flexible(*input) || self.reachable(*input, value)),
-            Some(Effect::Product) => inputs.len() == 2 && inputs[0] != inputs[1] && inputs.iter().any(|i| self.flexible(*i)),
+            Some(Effect::Sum) => {
+                inputs.iter().all(|input| self.flexible(*input) || self.reachable(*input, value))
+            }
+            Some(Effect::Product) => {
+                inputs.len() == 2 && inputs[0] != inputs[1] && inputs.iter().any(|i| self.flexible(*i))
+            }
             _ => false,
         }
     }
@@ -203,7 +207,9 @@ impl Solver {
                 let other = user.operand(1 - index.min(1)).ok().filter(|o| *o != value);
                 match other {
                     _ if self.reachable(value, result) => true,
-                    Some(other) if self.flexible(other) || self.reachable(other, result) => self.tolerant(result),
+                    Some(other) if self.flexible(other) || self.reachable(other, result) => {
+                        self.tolerant(result)
+                    }
                     _ => false,
                 }
             }
@@ -269,7 +275,8 @@ impl Solver {
                 if index == 1 && self.flexible(other) {
                     return None;
                 }
-                let other_scale = if self.flexible(other) { self.canonical(other) } else { self.scale(other) };
+                let other_scale =
+                    if self.flexible(other) { self.canonical(other) } else { self.scale(other) };
                 Some(self.scale(result) / other_scale)
             }
             _ => None,

@@ -3,16 +3,17 @@
 
 use ceria_dialects::{bridge::pass::PassError, ckks::types::is_ct};
 use melior::ir::{
-    Attribute, AttributeLike, BlockRef, Operation, OperationRef, RegionLike, Type, TypeLike, Value, ValueLike,
+    Attribute, AttributeLike, BlockRef, Operation, OperationRef, RegionLike, Type, TypeLike, Value,
+    ValueLike,
+    attribute::TypeAttribute,
     block::BlockLike,
     operation::{OperationLike, OperationResult},
     r#type::FunctionType,
-    attribute::TypeAttribute,
 };
 use mlir_sys::{
-    mlirBlockArgumentGetOwner,     mlirOpOperandGetNextUse, mlirOpOperandGetOperandNumber, mlirOpOperandGetOwner, mlirOpOperandIsNull,
-    mlirOperationDestroy, mlirOperationSetAttributeByName, mlirOperationSetOperand, mlirValueGetFirstUse,
-    mlirValueReplaceAllUsesOfWith, mlirValueSetType,
+    mlirBlockArgumentGetOwner, mlirOpOperandGetNextUse, mlirOpOperandGetOperandNumber, mlirOpOperandGetOwner,
+    mlirOpOperandIsNull, mlirOperationDestroy, mlirOperationSetAttributeByName, mlirOperationSetOperand,
+    mlirValueGetFirstUse, mlirValueReplaceAllUsesOfWith, mlirValueSetType,
 };
 
 pub use ceria_dialects::interpret::name_of;
@@ -48,10 +49,7 @@ pub fn ops_below<'c, 'a>(op: OperationRef<'c, 'a>) -> Vec<OperationRef<'c, 'a>> 
 
 /// The functions of a module that have a body.
 pub fn functions<'c, 'a>(module: OperationRef<'c, 'a>) -> Vec<OperationRef<'c, 'a>> {
-    ops_below(module)
-        .into_iter()
-        .filter(|op| name_of(*op) == "func.func" && body(*op).is_some())
-        .collect()
+    ops_below(module).into_iter().filter(|op| name_of(*op) == "func.func" && body(*op).is_some()).collect()
 }
 
 /// The first block of an op's first region.

@@ -5,8 +5,8 @@
 //! components, so that a sum of products is relinearised once.
 
 use super::ir::{
-    arguments, body, ciphertexts, definition, functions, id, insert_after, name_of, ops_below, results, set_operand,
-    set_type, update_signature,
+    arguments, body, ciphertexts, definition, functions, id, insert_after, name_of, ops_below, results,
+    set_operand, set_type, update_signature,
 };
 use ceria_dialects::{
     bridge::pass::{OptionValues, PassDescriptor, PassError},

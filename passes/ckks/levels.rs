@@ -216,7 +216,8 @@ impl Flow {
                 self.fix(&outputs);
                 let carried = body(op).map(arguments).unwrap_or_default();
                 self.fix(&carried);
-                for (index, result) in results(op).into_iter().enumerate().filter(|(_, r)| is_ct(r.r#type())) {
+                for (index, result) in results(op).into_iter().enumerate().filter(|(_, r)| is_ct(r.r#type()))
+                {
                     self.ask(op.operand(3 + index)?, id(result), 0);
                     if let Some(argument) = carried.get(1 + index) {
                         self.tie(id(*argument), id(result));
@@ -252,7 +253,8 @@ impl Flow {
                 for (operand, argument) in op.operands().zip(arguments(block)) {
                     self.ask(operand, id(argument), 0);
                 }
-                for (index, result) in results(op).into_iter().enumerate().filter(|(_, r)| is_ct(r.r#type())) {
+                for (index, result) in results(op).into_iter().enumerate().filter(|(_, r)| is_ct(r.r#type()))
+                {
                     let slot = self.slot(callee, index);
                     self.called.insert((callee.to_raw().ptr as usize, index));
                     self.tie(id(result), slot);

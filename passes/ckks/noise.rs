@@ -92,11 +92,16 @@ impl Trace {
         let op = ceria_dialects::interpret::symbol(module, function)
             .ok_or_else(|| PassError::op(&module, format!("has no function @{function}")))?;
         let arguments = super::ir::body(op).map(super::ir::arguments).unwrap_or_default();
-        let tracer = Rc::new(Tracer { trace: RefCell::default(), exact: Ckks::exact(weights), frozen: Cell::new(false) });
+        let tracer = Rc::new(Tracer {
+            trace: RefCell::default(),
+            exact: Ckks::exact(weights),
+            frozen: Cell::new(false),
+        });
         let mut random = ChaCha8Rng::seed_from_u64(0x6365_7269);
         let mut inputs = Vec::new();
         for (index, argument) in arguments.into_iter().enumerate() {
-            let ty = ct(argument).map_err(|m| PassError::op(&op, format!("has an argument that is no ciphertext: {m}")))?;
+            let ty = ct(argument)
+                .map_err(|m| PassError::op(&op, format!("has an argument that is no ciphertext: {m}")))?;
             let placement = ty.placement().ok_or_else(|| PassError::op(&op, "is not placed"))?;
             let [low, high] = range(op, index).unwrap_or([-1.0, 1.0]);
             let centre = 0f64.clamp(low, high);
@@ -256,7 +261,8 @@ fn node(op: OperationRef<'_, '_>, index: usize, operands: &[&Traced]) -> Result<
     if name == "ckks.encode" {
         let placement = pt(result)?.placement().ok_or("is not placed")?;
         // Relative to a message of size 1; the product or sum it is used in scales it.
-        let constant = Addition::Constant { scale: placement.scale, coefficients: f64::INFINITY, message: 1.0 };
+        let constant =
+            Addition::Constant { scale: placement.scale, coefficients: f64::INFINITY, message: 1.0 };
         return Ok(Node { inputs: Vec::new(), additions: vec![constant] });
     }
     let at = placement(result)?;
@@ -268,9 +274,10 @@ fn node(op: OperationRef<'_, '_>, index: usize, operands: &[&Traced]) -> Result<
             [x, y] => Node { inputs: vec![(x.node, root(y)), (y.node, root(x))], ..Node::default() },
             _ => return Err("has no factors".into()),
         },
-        _ if name == "ckks.mul_plain" => {
-            Node { inputs: vec![(operands[0].node, root(operands[1])), (operands[1].node, root(operands[0]))], ..Node::default() }
-        }
+        _ if name == "ckks.mul_plain" => Node {
+            inputs: vec![(operands[0].node, root(operands[1])), (operands[1].node, root(operands[0]))],
+            ..Node::default()
+        },
         _ if name == "ckks.mul_int" => Node { inputs: all(int(op, "value")? as f64), ..Node::default() },
         _ if name == "ckks.mul_const" => {
             let scale = scale(op, "scale").ok_or("has no scale")?;

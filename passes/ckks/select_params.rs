@@ -49,7 +49,11 @@ pub static PASS: PassDescriptor = PassDescriptor {
         PassOption::int("max-log-n", 17, "the largest log2 of the ring degree"),
         PassOption::int("digit", 0, "primes a key-switching digit; 0 finds the cheapest"),
         PassOption::bool("insecure", false, "take min-log-n whatever the security; for tests only"),
-        PassOption::text("entry", "", "the function whose precision counts; by default main, or the only function"),
+        PassOption::text(
+            "entry",
+            "",
+            "the function whose precision counts; by default main, or the only function",
+        ),
         PassOption::bool("report", false, "emit a remark with what was selected"),
     ],
     create: || Box::new(run),
@@ -157,7 +161,10 @@ impl Selector<'_, '_> {
             }
         }
         Err(last.unwrap_or_else(|| {
-            PassError::op(&self.module, format!("cannot have {precision} bits of precision with scales up to 2^60"))
+            PassError::op(
+                &self.module,
+                format!("cannot have {precision} bits of precision with scales up to 2^60"),
+            )
         }))
     }
 

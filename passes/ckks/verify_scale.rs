@@ -64,7 +64,10 @@ fn run(module: OperationRef<'_, '_>, options: &OptionValues) -> Result<(), PassE
                 if bits.is_nan() || bits < limits.constants {
                     return Err(PassError::op(
                         &op,
-                        format!("encodes its constants at {scale}, {bits:.1} bits; at least {} are needed", limits.constants),
+                        format!(
+                            "encodes its constants at {scale}, {bits:.1} bits; at least {} are needed",
+                            limits.constants
+                        ),
                     ));
                 }
             }
