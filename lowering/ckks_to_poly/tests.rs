@@ -130,8 +130,8 @@ fn check(params: &Params, text: &str, merge: bool) {
     let material = Client {
         context: &client,
         secret: &secret,
-        matrices: symbols(op, &["m"], |op| Matrix::read(op)),
-        vectors: symbols(op, &["v"], |op| Vector::read(op)),
+        matrices: symbols(op, &["m"], Matrix::read),
+        vectors: symbols(op, &["v"], Vector::read),
     };
     run(op, &OptionValues::default()).unwrap();
     assert!(op.verify(), "{op}");

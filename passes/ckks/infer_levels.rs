@@ -359,8 +359,8 @@ impl<'c> Placer<'_, 'c> {
             _ => self.solver.scale(inputs[0]) * self.solver.scale(inputs[1]),
         };
         let fits = given == scale;
-        for index in 0..inputs.len() {
-            let canonical = Scale::level(level).pow(i64::from(self.solver.degree(inputs[index])));
+        for (index, input) in inputs.iter().enumerate() {
+            let canonical = Scale::level(level).pow(i64::from(self.solver.degree(*input)));
             self.bring(op, index, level, (!fits).then_some(canonical))?;
         }
         Ok(())

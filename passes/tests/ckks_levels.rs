@@ -9,10 +9,7 @@ use ceria_dialects::{
     },
     interpret::{Datum, Interpreter},
 };
-use melior::{
-    Context,
-    ir::{Module, operation::OperationLike},
-};
+use melior::{Context, ir::Module};
 
 const PLACE: &str = "func.func(ckks-expand-eval-poly),ckks-lazy-relin,ckks-place-rescale,ckks-infer-levels";
 

@@ -75,10 +75,11 @@ fn arithmetic(runs: usize) -> Result<()> {
         let public = PublicKey::generate(&context, &secret)?;
         let slots = vec![0.5f64; params.slots()];
         let scale = ceria_runtime::format::scale::Scale::level(level);
-        let encrypt =
-            measure(runs, || Ok(drop(public.encrypt_slots(&context, slots.as_slice(), &scale, level)?)))?;
+        let encrypt = measure(runs, || {
+            public.encrypt_slots(&context, slots.as_slice(), &scale, level).map(drop).map_err(Into::into)
+        })?;
         let ciphertext = public.encrypt_slots(&context, slots.as_slice(), &scale, level)?;
-        let decrypt = measure(runs, || Ok(drop(secret.decrypt(&context, &ciphertext)?)))?;
+        let decrypt = measure(runs, || secret.decrypt(&context, &ciphertext).map(drop).map_err(Into::into))?;
         let butterflies = (context.n() / 2) as f64 * f64::from(log_n);
         println!(
             "{:>8} {:>16.3} {:>14} {:>12} {:>12}",
