@@ -2,6 +2,7 @@
 
 use ceria_lowering::onnx::{self, Graph, Operator, Post, proto::*};
 use indexmap::IndexMap;
+use melior::ir::operation::{OperationLike, OperationPrintingFlags};
 use ndarray::{ArrayD, arr1};
 use prost::Message;
 
@@ -254,4 +255,35 @@ fn inputs_are_checked() {
     assert_eq!(message("x", &[1.0]), "input `x`: its shape is [1], the model takes [2]");
     assert_eq!(message("x", &[1.0, f64::NAN]), "input `x`: it has elements that are not finite");
     assert_eq!(message("z", &[1.0, 2.0]), "input `z`: the model has no such input");
+}
+
+#[test]
+fn modules_carry_names_weights_and_post_processing() {
+    let nodes = vec![
+        node("Add", &["x", "c"], "sum", vec![]),
+        node("Div", &["sum", "c"], "quotient", vec![]),
+        node("Mul", &["quotient", "two"], "double", vec![]),
+        node("LogSoftmax", &["double"], "y", vec![int("axis", -1)]),
+    ];
+    let constants = vec![floats("c", &[2], &[4.0, 8.0]), floats("two", &[], &[2.0])];
+    let graph = read(&model(&[1, 2], nodes, constants));
+    let directory = tempfile::tempdir().expect("a folder");
+    let context = ceria_dialects::context();
+    let module = onnx::to_module(&graph, &context, directory.path()).expect("a module");
+    let flags = OperationPrintingFlags::new().enable_debug_info(true, false).use_local_scope();
+    let text = module.as_operation().to_string_with_flags(flags).expect("text");
+    for part in [
+        "fhe.weights @c : tensor<2xf32> from \"weights.safetensors\"[\"c\"]",
+        "fhe.weights @c.reciprocal : tensor<2xf32>",
+        "!fhe.tensor<1x2> {fhe.name = \"x\"}",
+        "fhe.name = \"y\", fhe.post = \"log_softmax\", fhe.post_axis = 1 : i64",
+        "fhe.scale",
+        "tensor<2xf32> loc(\"the_quotient\")",
+    ] {
+        assert!(text.contains(part), "no {part} in\n{text}");
+    }
+    let file = std::fs::read(directory.path().join(onnx::WEIGHTS_FILE)).expect("the weights");
+    let tensors = safetensors::SafeTensors::deserialize(&file).expect("safetensors");
+    let reciprocal: Vec<u8> = [0.25f32, 0.125].iter().flat_map(|value| value.to_le_bytes()).collect();
+    assert_eq!(tensors.tensor("c.reciprocal").expect("it is there").data(), reciprocal);
 }
