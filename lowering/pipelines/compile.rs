@@ -112,7 +112,10 @@ pub fn to_placed<'c>(
         // Random inputs of full size would leave the calibrated ranges, where polynomials explode: the size of
         // outputs comes from probes instead, with three bits to spare.
         let margin = output_bits(root(&original), root(&candidate), options)? + 3;
-        let text = place(options.precision + 4.0, log_n.into(), PROBE_SIZE, margin);
+        // Encryption need not be much more precise than the polynomials that stand for activations.
+        let approximated = -approximation(root(&original), root(&candidate), options)?.log2();
+        let wanted = (options.precision + 4.0).min(approximated.max(0.0) + BELOW_APPROXIMATION);
+        let text = place(wanted, log_n.into(), PROBE_SIZE, margin);
         said.extend(run_pipeline(&candidate.as_operation(), &text)?);
         let params = params_of(root(&candidate))
             .ok_or_else(|| CompileError::Internal("no parameters were selected".into()))?;
@@ -134,6 +137,8 @@ pub fn to_placed<'c>(
 const PROBES: usize = 3;
 /// The size of the random inputs on which noise is estimated.
 const PROBE_SIZE: f64 = 0.02;
+/// Bits by which encryption is asked to be more precise than approximations are.
+const BELOW_APPROXIMATION: f64 = 6.0;
 /// The largest of a few thousand errors of a normal law, in standard deviations.
 const LARGEST_DEVIATION: f64 = 5.0;
 
@@ -179,6 +184,22 @@ fn output_bits(
     Ok(largest.log2().ceil() as u32)
 }
 
+/// The largest difference that approximations make on the probes; `program` is a network's ciphertext program.
+fn approximation(
+    network: OperationRef<'_, '_>,
+    program: OperationRef<'_, '_>,
+    options: &Options,
+) -> Result<f64, CompileError> {
+    let mut largest = 0f64;
+    for inputs in probes(program, options)? {
+        let expected = evaluate::network(network, &inputs)?;
+        for (a, b) in expected.iter().zip(evaluate::ciphertexts(program, &inputs)?) {
+            largest = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(largest, f64::max);
+        }
+    }
+    Ok(largest)
+}
+
 /// The error of approximations on a few inputs, which are calibration samples or random numbers in the arguments'
 /// ranges, and that of encryption as `ckks-estimate-noise` predicts it.
 fn predict(
@@ -187,13 +208,7 @@ fn predict(
     options: &Options,
 ) -> Result<Prediction, CompileError> {
     let function = signature::network(placed).map_err(CompileError::Internal)?;
-    let mut approximation = 0f64;
-    for inputs in probes(placed, options)? {
-        let expected = evaluate::network(network, &inputs)?;
-        for (a, b) in expected.iter().zip(evaluate::ciphertexts(placed, &inputs)?) {
-            approximation = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(approximation, f64::max);
-        }
-    }
+    let approximation = approximation(network, placed, options)?;
     let noise = function.f64s("ckks.error").unwrap_or_default().into_iter().fold(0.0, f64::max);
     let error = approximation + LARGEST_DEVIATION * noise;
     Ok(Prediction { precision_bits: Some(-error.log2()), max_error: Some(error), seconds: None })
