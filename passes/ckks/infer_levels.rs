@@ -35,7 +35,10 @@ use melior::{
     Context, ContextRef,
     ir::{OperationRef, Value, ValueLike, operation::OperationLike},
 };
-use std::{cell::RefCell, collections::HashMap};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+};
 
 /// The pass.
 pub static PASS: PassDescriptor = PassDescriptor {
@@ -98,6 +101,8 @@ struct Solver {
     levels: Levels,
     degrees: HashMap<Id, u32>,
     scales: RefCell<HashMap<Id, Scale>>,
+    /// Values whose scale has been asked for.
+    asked: RefCell<HashSet<Id>>,
     tolerance: RefCell<HashMap<Id, bool>>,
     freedom: RefCell<HashMap<Id, bool>>,
 }
@@ -123,6 +128,7 @@ impl Solver {
             levels,
             degrees,
             scales: RefCell::default(),
+            asked: RefCell::default(),
             tolerance: RefCell::default(),
             freedom: RefCell::default(),
         }
@@ -222,9 +228,17 @@ impl Solver {
         if let Some(known) = self.scales.borrow().get(&id(value)) {
             return known.clone();
         }
-        let scale = self.find_scale(value).unwrap_or_else(|| self.canonical(value));
-        self.scales.borrow_mut().insert(id(value), scale.clone());
-        scale
+        if !self.asked.borrow_mut().insert(id(value)) {
+            // Values that ask each other in a circle have no reason for another scale than the canonical one.
+            return self
+                .scales
+                .borrow_mut()
+                .entry(id(value))
+                .or_insert_with(|| self.canonical(value))
+                .clone();
+        }
+        let found = self.find_scale(value).unwrap_or_else(|| self.canonical(value));
+        self.scales.borrow_mut().entry(id(value)).or_insert(found).clone()
     }
 
     /// The scale that a flexible value's user wants or that a tolerant value's operands give.
