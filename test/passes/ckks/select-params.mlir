@@ -6,7 +6,7 @@
 // RUN: ceria-opt %s --ckks-select-params='scale-bits=30 report=true' 2>&1 | FileCheck %s --check-prefix=REPORT
 
 // CHECK: #ckks.params<log_n = 13, {{.*}}scale = 1073741824, secret = ternary>
-// PRECISE: #ckks.params<log_n = 14
+// PRECISE: #ckks.params<log_n = 13, {{.*}}scale = 549755813888,
 // LARGE: #ckks.params<log_n = 15
 // DEEP: error: {{.*}}too deep without bootstrapping
 // REPORT: remark: N = 2^13, 3 levels of 30.0 bits

@@ -1,4 +1,4 @@
-// RUN: ceria-opt %s --ckks-verify-scale --split-input-file --verify-diagnostics
+// RUN: ceria-opt %s --ckks-verify-scale='min-bits=9' --split-input-file --verify-diagnostics
 
 // expected-error@+1 {{has no parameters (run ckks-select-params before)}}
 module {
@@ -35,7 +35,7 @@ module attributes {ckks.params = #ckks.params<log_n = 4, q = [97, 193, 257], p =
 // -----
 
 module attributes {ckks.params = #ckks.params<log_n = 4, q = [97, 193, 257], p = [353], levels = [q[0:2], q[0:3]], digit = 1, scale = 1024, secret = ternary, insecure>} {
-  // expected-error@+1 {{has the scale 2**3 of 3.0 bits, at least 10 are needed}}
+  // expected-error@+1 {{has the scale 2**3 of 3.0 bits, at least 9 are needed}}
   func.func @small(%x: !ckks.ct<0, 2**3>) {
     return
   }
