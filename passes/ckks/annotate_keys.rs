@@ -7,6 +7,7 @@ use super::ir::{functions, ops_below, set_attribute};
 use ceria_dialects::{
     bridge::{
         diagnostic::emit_remark,
+        hooks::context_of,
         pass::{OptionValues, PassDescriptor, PassError, PassOption},
     },
     ckks::{
@@ -16,13 +17,10 @@ use ceria_dialects::{
     params_of,
 };
 use ceria_runtime::format::params::Params;
-use melior::{
-    ContextRef,
-    ir::{
-        Attribute, AttributeLike, OperationRef,
-        attribute::{ArrayAttribute, StringAttribute},
-        operation::OperationLike,
-    },
+use melior::ir::{
+    Attribute, AttributeLike, OperationRef,
+    attribute::{ArrayAttribute, StringAttribute},
+    operation::OperationLike,
 };
 use std::collections::BTreeMap;
 
@@ -49,8 +47,7 @@ fn run(module: OperationRef<'_, '_>, options: &OptionValues) -> Result<(), PassE
     let params = params_of(module)
         .ok_or_else(|| PassError::op(&module, "has no parameters (run ckks-select-params before)"))?;
     let keys = key_set(module, &params)?;
-    let context = module.context();
-    let context = unsafe { ContextRef::to_ref(&context) };
+    let context = context_of(module);
     let entries: Vec<Attribute<'_>> = keys.iter().map(|(key, level)| entry(context, *key, *level)).collect();
     set_attribute(module, KEYS, ArrayAttribute::new(context, &entries).into());
     if options.bool("report") {

@@ -7,16 +7,14 @@ use super::{
 use ceria_dialects::{
     bridge::{
         diagnostic::emit_remark,
+        hooks::context_of,
         pass::{OptionValues, PassDescriptor, PassError, PassOption},
     },
     ckks::attributes::make_floats,
     fhe, interpret, params_of,
 };
 use ceria_runtime::format::params::Params;
-use melior::{
-    ContextRef,
-    ir::{OperationRef, operation::OperationLike},
-};
+use melior::ir::{OperationRef, operation::OperationLike};
 
 /// The name of the function attribute that holds the standard deviation of each result's error.
 pub const ERROR: &str = "ckks.error";
@@ -46,8 +44,7 @@ fn run(module: OperationRef<'_, '_>, options: &OptionValues) -> Result<(), PassE
         .ok_or_else(|| PassError::op(&module, "has no parameters (run ckks-select-params before)"))?;
     let entry = entry(module, options.text("entry"))?;
     let errors = estimate(module, entry, &params, options.float("size"))?.errors(&params);
-    let context = module.context();
-    set_attribute(entry, ERROR, make_floats(unsafe { ContextRef::to_ref(&context) }, &errors));
+    set_attribute(entry, ERROR, make_floats(context_of(module), &errors));
     if options.bool("report") {
         for (index, error) in errors.iter().enumerate() {
             let text = format!(

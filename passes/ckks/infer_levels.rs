@@ -21,7 +21,10 @@ use super::{
     levels::{Levels, Rescales},
 };
 use ceria_dialects::{
-    bridge::pass::{OptionValues, PassDescriptor, PassError, PassOption},
+    bridge::{
+        hooks::context_of,
+        pass::{OptionValues, PassDescriptor, PassError, PassOption},
+    },
     ckks::{
         CtType, Placement,
         attributes::{int, make_scale, symbol},
@@ -32,7 +35,7 @@ use ceria_dialects::{
 };
 use ceria_runtime::format::scale::Scale;
 use melior::{
-    Context, ContextRef,
+    Context,
     ir::{OperationRef, Value, ValueLike, operation::OperationLike},
 };
 use std::{
@@ -76,8 +79,7 @@ fn run(module: OperationRef<'_, '_>, options: &OptionValues) -> Result<(), PassE
         .map_err(|_| PassError::new("last-level must not be negative"))?;
     let levels = Levels::solve(module, Rescales::Explicit, last)?;
     let solver = Solver::new(module, levels);
-    let context = module.context();
-    let mut placer = Placer { solver: &solver, context: unsafe { ContextRef::to_ref(&context) } };
+    let mut placer = Placer { solver: &solver, context: context_of(module) };
     for function in functions(module) {
         placer.function(function)?;
     }

@@ -1,7 +1,10 @@
 //! Reading and editing functions in place: program order, uses, insertion. Edits leave types that MLIR verifies only
 //! when the pass has ended.
 
-use ceria_dialects::{bridge::pass::PassError, ckks::types::is_ct};
+use ceria_dialects::{
+    bridge::{hooks::context_of, pass::PassError},
+    ckks::types::is_ct,
+};
 use melior::ir::{
     Attribute, AttributeLike, BlockRef, Operation, OperationRef, RegionLike, Type, TypeLike, Value,
     ValueLike,
@@ -164,8 +167,7 @@ pub fn update_signature(function: OperationRef<'_, '_>) -> Result<(), PassError>
     let Some(terminator) = block.terminator() else { return Ok(()) };
     let inputs: Vec<Type<'_>> = arguments(block).iter().map(|v| v.r#type()).collect();
     let outputs: Vec<Type<'_>> = terminator.operands().map(|v| v.r#type()).collect();
-    let context = function.context();
-    let ty = FunctionType::new(unsafe { melior::ContextRef::to_ref(&context) }, &inputs, &outputs);
+    let ty = FunctionType::new(context_of(function), &inputs, &outputs);
     set_attribute(function, "function_type", TypeAttribute::new(ty.into()).into());
     Ok(())
 }

@@ -13,6 +13,7 @@ use ceria_dialects::{
     PARAMS,
     bridge::{
         diagnostic::emit_remark,
+        hooks::context_of,
         pass::{OptionValues, PassDescriptor, PassError, PassOption},
     },
     ckks::{LayoutAttr, effects::slots_of, types::ct},
@@ -23,10 +24,7 @@ use ceria_runtime::format::{
     params::Params,
     search::{SearchError, SearchOptions},
 };
-use melior::{
-    ContextRef,
-    ir::{OperationRef, operation::OperationLike},
-};
+use melior::ir::{OperationRef, operation::OperationLike};
 
 /// The pass.
 pub static PASS: PassDescriptor = PassDescriptor {
@@ -87,8 +85,7 @@ fn run(module: OperationRef<'_, '_>, options: &OptionValues) -> Result<(), PassE
         0 => selector.by_precision(options.float("precision"))?,
         bits => selector.with_scale(bits)?,
     };
-    let context = module.context();
-    let context = unsafe { ContextRef::to_ref(&context) };
+    let context = context_of(module);
     set_attribute(module, PARAMS, params_attribute(context, &params)?);
     if options.bool("report") {
         emit_remark(module.location(), &selector.describe(&params));

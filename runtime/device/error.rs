@@ -39,6 +39,14 @@ pub enum DeviceError {
         /// Why.
         source: std::io::Error,
     },
+    /// A file cannot be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The weights are not what the manifest says.
     #[error("the bundle's weights are damaged: {0}")]
     Weights(String),

@@ -2,7 +2,7 @@
 //!
 //! A [`Bundle`] is a verified folder; [`Program::load`] builds its tables for one client's keys and loads its code,
 //! and [`Program::run`] evaluates it on ciphertexts. Today there is one device, the CPU: tiles of kernels are spread
-//! over the threads of a [`Pool`].
+//! over the threads of a [`Pool`]. [`serve`] does all of it from files to files.
 
 mod bundle;
 mod error;
@@ -11,6 +11,7 @@ mod memory;
 mod pool;
 mod profile;
 mod program;
+mod serve;
 mod tables;
 
 pub use bundle::Bundle;
@@ -19,3 +20,4 @@ pub use memory::Buffer;
 pub use pool::Pool;
 pub use profile::{Profile, Span};
 pub use program::{LoadOptions, Program, RunReport};
+pub use serve::{Request, Served, serve};

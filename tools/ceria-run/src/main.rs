@@ -1,16 +1,10 @@
 //! `ceria-run`: the server. Evaluates a compiled bundle on encrypted inputs; holds no secret and links no compiler.
 
-use anyhow::{Context as _, Result};
-use ceria_runtime::{
-    client::{
-        Context,
-        files::{Model, read_ciphertexts, read_eval_keys, write_ciphertexts},
-    },
-    device::{Bundle, LoadOptions, Program},
-};
+use anyhow::Result;
+use ceria_runtime::device::{LoadOptions, Request, serve};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::{path::PathBuf, process::ExitCode, time::Instant};
+use std::{path::PathBuf, process::ExitCode};
 
 /// Evaluate a compiled model on encrypted inputs.
 #[derive(Parser)]
@@ -54,37 +48,29 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let bundle = Bundle::open(&arguments.bundle)?;
-    if let Some(expected) = &arguments.expect_hash {
-        bundle.expect_hash(expected)?;
-    }
-    let started = Instant::now();
-    let context = Context::new(bundle.manifest.params.clone())?;
-    let model = Model::new(&context, bundle.hash);
-    let keys = read_eval_keys(&arguments.keys, model, None)?;
-    let inputs = read_ciphertexts(&arguments.input, model, Some(keys.key_pair))?;
+    let request = Request {
+        bundle: arguments.bundle.clone(),
+        expect_hash: arguments.expect_hash.clone(),
+        keys: arguments.keys.clone(),
+        input: arguments.input.clone(),
+        output: arguments.output.clone(),
+        profile: arguments.profile.clone(),
+        options: LoadOptions { threads: arguments.threads },
+    };
     let bar = progress_bar(arguments.quiet);
-    let options = LoadOptions { threads: arguments.threads };
-    let mut program = Program::load(&bundle, context, &keys, options, |done, all| {
+    let served = serve(&request, |done, all| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
+        if done == all {
+            bar.finish_and_clear();
+        }
     })?;
-    bar.finish_and_clear();
-    drop(keys);
-    let loaded = started.elapsed();
-    let (outputs, report) = program.run(&inputs)?;
-    write_ciphertexts(&arguments.output, Model::new(program.context(), program.hash()), &outputs)?;
-    if let Some(path) = &arguments.profile {
-        let names: Vec<String> = bundle.manifest.kernels.iter().map(|kernel| kernel.name.clone()).collect();
-        let trace = serde_json::to_vec(&report.profile.to_chrome_trace(&names))?;
-        std::fs::write(path, trace).with_context(|| format!("cannot write {}", path.display()))?;
-    }
     if !arguments.quiet {
         eprintln!(
             "loaded in {:.0} ms, evaluated in {:.1} ms ({} kernel launches)",
-            loaded.as_secs_f64() * 1e3,
-            report.duration.as_secs_f64() * 1e3,
-            report.profile.spans.len()
+            served.load_time.as_secs_f64() * 1e3,
+            served.report.duration.as_secs_f64() * 1e3,
+            served.report.profile.spans.len()
         );
     }
     Ok(())
