@@ -10,6 +10,7 @@ use ceria_dialects::bridge::pass::PassError;
 use ceria_dialects::ckks::effects::module_symbol;
 use ceria_dialects::ckks::matrix::Matrix;
 use ceria_dialects::ckks::{CtType, PtType, ScaleAttr};
+use ceria_runtime::format::basis::Basis;
 use ceria_runtime::format::scale::Scale;
 use melior::ir::attribute::{
     DenseI64ArrayAttribute, FlatSymbolRefAttribute, FloatAttribute, IntegerAttribute,
@@ -137,21 +138,34 @@ impl<'p, 'c, 'a> Site<'p, 'c, 'a> {
         Ok(vec![result])
     }
 
-    /// Each part over the primes of the result's level.
-    fn rebase(&self, name: &str) -> Lowered<'c, 'a> {
+    /// The primes of the result's level.
+    fn target(&self) -> Built<&'p Basis> {
         let level = u32::try_from(self.result_type(0)?.level()).unwrap_or_default();
-        let params = self.tables.params();
-        let mut parts = self.parts(0).to_vec();
-        // One level at a time, as levels may restore primes; without that one step drops them all.
-        let mut at = self.switch()?.level;
-        let restores = |at: u32| params.rescale_primes(at).is_some_and(|(_, restored)| !restored.is_empty());
-        while at > level {
-            let next = if (level + 1..=at).any(restores) { at - 1 } else { level };
-            let basis = params.level_basis(next);
-            parts = parts.into_iter().map(|p| self.emit.rebase(name, p, basis)).collect::<Built<_>>()?;
-            at = next;
+        let basis = self.tables.params().get_level(level);
+        basis.ok_or_else(|| PassError::op(&self.op, format!("is at level {level}, which does not exist")))
+    }
+
+    /// Each part divided by what lies between the two levels.
+    fn rescale(&self) -> Lowered<'c, 'a> {
+        let basis = self.target()?;
+        self.map(|part| self.emit.rebase("poly.rescale", part, basis))
+    }
+
+    /// Each part at the result's level, at the same scale. Where that has primes that the operand lacks, a product with
+    /// the quotient of the moduli and a rescale take the place of leaving out limbs.
+    fn level_reduce(&self) -> Lowered<'c, 'a> {
+        let (switch, to) = (self.switch()?, self.target()?);
+        let from = switch.basis();
+        if to.is_subset(from) {
+            return self.map(|part| self.emit.rebase("poly.extract_limbs", part, to));
         }
-        Ok(vec![parts])
+        let params = self.tables.params();
+        let product = |basis: Basis| params.primes(&basis).into_iter().map(f64::from).product::<f64>();
+        let constants = self.residues(product(from.difference(to)) / product(to.difference(from)))?;
+        self.map(|part| {
+            let scaled = self.emit.constants("poly.mul_const", part, &constants)?;
+            self.emit.rebase("poly.rescale", scaled, to)
+        })
     }
 
     fn relinearize(&self) -> Lowered<'c, 'a> {
@@ -243,8 +257,8 @@ pub fn patterns<'c>(conversion: &mut Conversion<'c>, tables: &'c Tables<'c>) {
     add("ckks.mul", |s| s.product(s.parts(0), s.parts(1)));
     add("ckks.square", |s| s.square());
     add("ckks.relinearize", |s| s.relinearize());
-    add("ckks.rescale", |s| s.rebase("poly.rescale"));
-    add("ckks.level_reduce", |s| s.rebase("poly.extract_limbs"));
+    add("ckks.rescale", |s| s.rescale());
+    add("ckks.level_reduce", |s| s.level_reduce());
     add("ckks.rotate", |s| s.rotate(&[s.int("step")?]));
     add("ckks.hoisted_rotate", |s| {
         let steps = DenseI64ArrayAttribute::try_from(s.op.attribute("steps")?)?;

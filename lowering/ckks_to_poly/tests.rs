@@ -2,8 +2,10 @@
 
 use super::run;
 use ceria_dialects::bridge::pass::OptionValues;
+use ceria_dialects::ckks::Placement;
 use ceria_dialects::ckks::interpret::{Ckks, Slots};
 use ceria_dialects::ckks::matrix::{Matrix, Vector};
+use ceria_dialects::ckks::types::ct;
 use ceria_dialects::context;
 use ceria_dialects::interpret::{Datum, Interpreter, symbol};
 use ceria_dialects::poly::interpret::{Material, PolyEvaluator};
@@ -15,9 +17,10 @@ use ceria_runtime::client::{Ciphertext, Context, KeyKind, KeySpec, PublicKey, Se
 use ceria_runtime::format::basis::Basis;
 use ceria_runtime::format::params::Params;
 use ceria_runtime::format::scale::Scale;
+use ceria_runtime::format::search::SearchOptions;
 use ceria_runtime::format::text::TextParam;
 use melior::ir::operation::OperationLike;
-use melior::ir::{Module, OperationRef};
+use melior::ir::{BlockLike, Module, OperationRef, RegionLike};
 use std::collections::BTreeMap;
 
 /// Keys of one client, and plaintexts from the values listed in the module.
@@ -112,7 +115,15 @@ fn symbols<T>(
     names.iter().filter_map(found).collect()
 }
 
-/// Encrypts the inputs at level 2, runs `main` both ways and compares all slots. Results are at level 1, S(1).
+/// Where the results of `main` are.
+fn placements(module: OperationRef<'_, '_>) -> Vec<Placement> {
+    let main = symbol(module, "main").unwrap();
+    let block = main.region(0).unwrap().first_block().unwrap();
+    let end = block.terminator().unwrap();
+    end.operands().map(|value| ct(value).unwrap().placement().unwrap()).collect()
+}
+
+/// Encrypts the inputs at level 2, runs `main` both ways and compares all slots.
 fn check(params: &Params, text: &str, merge: bool) {
     let mlir = context();
     let text = format!("module attributes {{ckks.params = #ckks.params<{params}>}} {{\n{text}\n}}");
@@ -124,6 +135,7 @@ fn check(params: &Params, text: &str, merge: bool) {
     let arguments = inputs.iter().map(|x| Datum::object(Slots::real(x))).collect();
     let expected = Interpreter::new(op).with(Ckks::exact(&no_weights)).call("main", arguments).unwrap();
 
+    let placements = placements(op);
     let client = Context::new(params.clone()).unwrap();
     let secret = SecretKey::generate(&client).unwrap();
     let public = PublicKey::generate(&client, &secret).unwrap();
@@ -151,15 +163,39 @@ fn check(params: &Params, text: &str, merge: bool) {
     let evaluator = PolyEvaluator::new(params, material).unwrap();
     let results = Interpreter::new(op).with(evaluator).call("main", arguments).unwrap();
     assert_eq!(results.len(), 2 * expected.len());
-    for (result, expected) in results.chunks_exact(2).zip(&expected) {
+    for ((result, expected), Placement { level, scale }) in
+        results.chunks_exact(2).zip(&expected).zip(placements)
+    {
         let words = result.iter().flat_map(|part| part.get::<RnsPoly>().unwrap().limbs.concat()).collect();
-        let ct = Ciphertext { level: 1, scale: Scale::level(1), size: 2, words };
+        let ct = Ciphertext { level, scale: scale.clone(), size: 2, words };
         let plain = secret.decrypt(&client, &ct).unwrap();
-        let decoded = client.decode(&plain, Scale::level(1).value(params)).unwrap();
+        let decoded = client.decode(&plain, scale.value(params)).unwrap();
         for (slot, (got, want)) in decoded.iter().zip(&expected.get::<Slots>().unwrap().0).enumerate() {
             assert!((got - want).norm() < 1e-4, "slot {slot}: {got} instead of {want}\n{op}");
         }
     }
+}
+
+/// A set whose rescales drop some primes and restore others.
+fn restoring() -> Params {
+    let options =
+        SearchOptions { min_log_n: 6, max_log_n: 6, test_only_insecure: true, ..SearchOptions::default() };
+    let params = Params::search(2, 40, 45, &options).unwrap();
+    let (_, restored) = params.rescale_primes(2).unwrap();
+    assert!(!restored.is_empty(), "{params}");
+    params
+}
+
+#[test]
+fn levels_that_restore_primes_are_reached_at_the_same_scale() {
+    let text = "func.func @main(%x: !ckks.ct<2, S(2)>, %y: !ckks.ct<2, S(2)>) -> !ckks.ct<1, S(2)> {
+      %0 = ckks.level_reduce %x : !ckks.ct<2, S(2)>
+      %1 = ckks.level_reduce %y : !ckks.ct<2, S(2)>
+      %2 = ckks.rotate %1 {step = 5} : !ckks.ct<1, S(2)>
+      %3 = ckks.add %0, %2 : !ckks.ct<1, S(2)>, !ckks.ct<1, S(2)>
+      return %3 : !ckks.ct<1, S(2)>
+    }";
+    check(&restoring(), text, false);
 }
 
 #[test]
@@ -187,6 +223,9 @@ fn products_and_rotations_decrypt_to_their_slots() {
             check(&Params::toy(6, 2, digit), text, merge);
         }
     }
+    for merge in [false, true] {
+        check(&restoring(), text, merge);
+    }
 }
 
 #[test]
@@ -206,5 +245,6 @@ fn linear_transforms_decrypt_to_their_slots() {
     }";
     for merge in [false, true] {
         check(&Params::toy(6, 2, 2), text, merge);
+        check(&restoring(), text, merge);
     }
 }

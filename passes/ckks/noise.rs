@@ -46,6 +46,8 @@ enum Addition {
     Fresh(Placement),
     /// The rounding of this many components at this placement.
     Rounding(Placement, u32),
+    /// A step down from a level without a change of scale, which rounds where primes are restored.
+    Reduction { from: u32, at: Placement, components: u32 },
     /// A key switch at this placement, of which the result has this gain.
     KeySwitch(Placement, f64),
     /// Constants with so many coefficients rounded at this scale, times a message of this root mean square.
@@ -142,6 +144,14 @@ impl Addition {
         match self {
             Addition::Fresh(p) => slot(rounding(n, 2) + 1.0 / 12.0, &p.scale),
             Addition::Rounding(p, components) => slot(rounding(n, *components), &p.scale),
+            Addition::Reduction { from, at, components } => {
+                match (params.get_level(*from), params.get_level(at.level)) {
+                    (Some(from), Some(to)) if !to.is_subset(from) => {
+                        slot(rounding(n, *components), &at.scale)
+                    }
+                    _ => 0.0,
+                }
+            }
             Addition::KeySwitch(p, gain) => {
                 gain * gain * slot(key_switch(params, p.level) + rounding(n, 2), &p.scale)
             }
@@ -290,6 +300,10 @@ fn node(op: OperationRef<'_, '_>, index: usize, operands: &[&Traced]) -> Result<
     match name.as_str() {
         "ckks.rescale" => node.additions.push(Addition::Rounding(at, components)),
         "ckks.adjust" => node.additions.push(Addition::Rounding(at, components)),
+        "ckks.level_reduce" => {
+            let from = placement(op.operand(0).map_err(|e| e.to_string())?)?.level;
+            node.additions.push(Addition::Reduction { from, at, components });
+        }
         "ckks.relinearize" | "ckks.rotate" | "ckks.hoisted_rotate" | "ckks.conjugate" => {
             node.additions.push(Addition::KeySwitch(at, 1.0));
         }

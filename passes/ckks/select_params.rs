@@ -93,6 +93,9 @@ fn run(module: OperationRef<'_, '_>, options: &OptionValues) -> Result<(), PassE
     Ok(())
 }
 
+/// The sizes of a level that are tried.
+const SCALE_BITS: std::ops::RangeInclusive<u32> = 20..=60;
+
 /// The highest level of a placed module.
 fn depth(module: OperationRef<'_, '_>) -> Result<u32, PassError> {
     let mut depth = 0;
@@ -141,10 +144,13 @@ impl Selector<'_, '_> {
         })
     }
 
-    /// Parameters with the fewest bits a level that give every result this precision.
+    /// The cheapest parameters that give every result this precision: the smallest ring, and in it the size of levels
+    /// for which a key switch costs least.
     fn by_precision(&self, precision: f64) -> Result<Params, PassError> {
         let mut last = None;
-        for bits in 20..=60 {
+        let mut best: Option<Params> = None;
+        let order = |params: &Params| (params.log_n, params.key_switch_cost());
+        for bits in SCALE_BITS {
             let params = match self.with_scale(bits) {
                 Ok(params) => params,
                 Err(error) => {
@@ -152,17 +158,22 @@ impl Selector<'_, '_> {
                     continue;
                 }
             };
+            if best.as_ref().is_some_and(|best| order(best) <= order(&params)) {
+                continue;
+            }
             let worst = self.trace.errors(&params).into_iter().fold(0.0, f64::max);
             if estimate_noise::precision_bits(worst) >= precision {
-                return Ok(params);
+                best = Some(params);
             }
         }
-        Err(last.unwrap_or_else(|| {
-            PassError::op(
-                &self.module,
-                format!("cannot have {precision} bits of precision with scales up to 2^60"),
-            )
-        }))
+        best.ok_or_else(|| {
+            last.unwrap_or_else(|| {
+                PassError::op(
+                    &self.module,
+                    format!("cannot have {precision} bits of precision with scales up to 2^60"),
+                )
+            })
+        })
     }
 
     fn describe(&self, params: &Params) -> String {

@@ -41,23 +41,25 @@ pub fn run(op: OperationRef<'_, '_>, _: &OptionValues) -> Result<(), PassError> 
     })
 }
 
-/// Whether a rescale restores no primes.
-fn only_drops(site: &Site<'_, '_>) -> Rewritten<()> {
-    let from = infer::rns_of(site.operand(0)?)?.basis();
-    if site.result(0)?.basis().is_subset(&from) { Ok(()) } else { Err("restores primes".into()) }
+/// `mod_down` to the rescale's result; primes that the rescale restores are multiplied in before.
+fn to_result<'c>(site: &Site<'c, '_>, mut value: Value<'c, 'c>) -> Rewritten<Vec<Value<'c, 'c>>> {
+    let from = infer::rns_of(value)?.basis();
+    let to = site.result(0)?.basis();
+    if !to.is_subset(&from) {
+        value = site.rebase("poly.scale_up", value, &from.union(&to))?;
+    }
+    Ok(vec![site.rebase("poly.mod_down", value, &to)?])
 }
 
 /// rescale(mod_down(x)) => mod_down(x)
 fn rescale_of_mod_down<'c>(site: &Site<'c, '_>) -> Rewritten<Vec<Value<'c, 'c>>> {
-    only_drops(site)?;
     let down = site.only_use(site.operand(0)?, "poly.mod_down")?;
     let x = down.operand(0).map_err(|e| e.to_string())?;
-    Ok(vec![site.rebase("poly.mod_down", x, &site.result(0)?.basis())?])
+    to_result(site, x)
 }
 
 /// rescale(mod_down(x) + y) => mod_down(x + P y)
 fn rescale_of_sum<'c>(site: &Site<'c, '_>) -> Rewritten<Vec<Value<'c, 'c>>> {
-    only_drops(site)?;
     let sum = site.only_use(site.operand(0)?, "poly.add")?;
     for (one, other) in [(0, 1), (1, 0)] {
         let operand = |index| sum.operand(index).map_err(|e| e.to_string());
@@ -69,7 +71,7 @@ fn rescale_of_sum<'c>(site: &Site<'c, '_>) -> Rewritten<Vec<Value<'c, 'c>>> {
         }
         let raised = site.rebase("poly.scale_up", other, &infer::rns_of(x)?.basis())?;
         let sum = site.inferred("poly.add", &[x, raised])?;
-        return Ok(vec![site.rebase("poly.mod_down", sum, &site.result(0)?.basis())?]);
+        return to_result(site, sum);
     }
     Err("has no mod_down".into())
 }

@@ -1,9 +1,9 @@
 //! The search for parameter sets.
 //!
 //! [`Params::search`] gives, for a depth and precision, the smallest ring whose 128-bit bound holds all primes, and
-//! within it the digit size and special primes for which key switching is cheapest. A level is one or more
-//! primes whose product is near the scale; mains stay below 2^30 so that arithmetic may be lazy, special primes
-//! are the largest below 2^31.
+//! within it the digit size and special primes for which key switching is cheapest. Up to 30 bits a level is one prime;
+//! above, it is a set of main primes and of a few smaller terminal primes, and a rescale drops some and restores others
+//! ([`Chain`]). Mains stay below 2^30 so that arithmetic may be lazy, special primes are the largest below 2^31.
 //!
 //! After: `check_structure` and (unless toy sizes were asked for) `check_security` hold, S(0) is the power of two
 //! asked for, and each S(l) is as near to it as the supply of primes permits.
@@ -145,6 +145,14 @@ pub fn key_switch_cost(log_n: u32, limbs: usize, special: usize, digits: usize) 
     (butterflies * 1.5 + conversions * 0.5 + key_products * 3.0) * log_n.exp2()
 }
 
+/// The bits of a main prime where levels are sets of mains and terminals: a little below the lazy bound, so that primes
+/// on both sides of the target can be taken.
+const MAIN_BITS: f64 = 29.95;
+/// A main counts this many units, a terminal one less. Level sizes are whole numbers of units, so with at most
+/// [`MAIN_UNITS`] - 1 terminals there is a set of any size from [`MAIN_UNITS`] * ([`MAIN_UNITS`] - 2) - 4 units on.
+const MAIN_UNITS: u32 = 6;
+const TERMINAL_UNITS: u32 = MAIN_UNITS - 1;
+
 /// The ciphertext primes of a set, before digits and special primes are chosen.
 struct Chain {
     log_n: u32,
@@ -156,19 +164,59 @@ struct Chain {
 
 impl Chain {
     fn pick(log_n: u32, depth: u32, scale_bits: u32, first_bits: u32) -> Result<Self, SearchError> {
+        if scale_bits <= 30 {
+            Self::of_single_primes(log_n, depth, scale_bits, first_bits)
+        } else {
+            Self::of_mains_and_terminals(log_n, depth, scale_bits, first_bits)
+        }
+    }
+
+    /// One prime a level.
+    fn of_single_primes(
+        log_n: u32,
+        depth: u32,
+        scale_bits: u32,
+        first_bits: u32,
+    ) -> Result<Self, SearchError> {
         let mut supply = Supply::new(log_n);
         let mut q = supply.first(first_bits)?;
         let mut levels = vec![Basis::q(0..q.len() as u32)];
         let target = f64::from(scale_bits).exp2();
         let mut scale = target;
         for _ in 0..depth {
-            // S(l) = sqrt(S(l-1) * D(l)) = target.
-            let primes = supply.level(target * target / scale, scale_bits)?;
-            let dropped: f64 = primes.iter().map(|&prime| f64::from(prime)).product();
-            scale = (scale * dropped).sqrt();
-            q.extend(primes);
+            // S(l) = sqrt(S(l-1) * D(l)) = target. The prime may be a little off, the scale follows it.
+            let prime = supply.nearest((target * target / scale).min(f64::from(MAX_MAIN)), 1.0)?;
+            scale = (scale * f64::from(prime)).sqrt();
+            q.push(prime);
             levels.push(Basis::q(0..q.len() as u32));
         }
+        Ok(Self { log_n, depth, scale_bits, q, levels })
+    }
+
+    /// Levels of a whole number of units: `i` mains of [`MAIN_UNITS`] and `j` terminals of [`TERMINAL_UNITS`] units.
+    /// Terminals come first among the primes, so that key-switching digits keep their boundaries.
+    fn of_mains_and_terminals(
+        log_n: u32,
+        depth: u32,
+        scale_bits: u32,
+        first_bits: u32,
+    ) -> Result<Self, SearchError> {
+        let unit_limit = MAIN_BITS / f64::from(MAIN_UNITS);
+        let step = (f64::from(scale_bits) / unit_limit - 0.05).ceil() as u32;
+        let unit = (f64::from(scale_bits) / f64::from(step)).min(unit_limit);
+        // The smallest first level of which all levels above have a set.
+        let least = ((f64::from(first_bits) - 0.5) / unit).ceil() as u32;
+        let first = (least..)
+            .find(|first| (0..=depth).all(|level| units(first + level * step).is_some()))
+            .ok_or_else(|| SearchError::Request("no set of primes has such levels".into()))?;
+        let counts: Vec<(u32, u32)> = (0..=depth).filter_map(|level| units(first + level * step)).collect();
+        let mains = counts.iter().map(|count| count.0).max().unwrap_or(0);
+        let terminals = counts.iter().map(|count| count.1).max().unwrap_or(0);
+        let mut supply = Supply::new(log_n);
+        let mut q = supply.run(terminals, unit * f64::from(TERMINAL_UNITS))?;
+        q.extend(supply.run(mains, unit * f64::from(MAIN_UNITS))?);
+        let level = |(i, j): (u32, u32)| Basis::q(0..j).union(&Basis::q(terminals..terminals + i));
+        let levels = counts.into_iter().map(level).collect();
         Ok(Self { log_n, depth, scale_bits, q, levels })
     }
 
@@ -274,20 +322,24 @@ impl Supply {
         ntt_primes_below(MAX_MAIN, self.log_n).find(|q| !self.used.contains(q))
     }
 
-    /// The primes that a level adds, their product near `target`.
-    fn level(&mut self, target: f64, scale_bits: u32) -> Result<Vec<u32>, SearchError> {
-        let count = scale_bits.div_ceil(30);
-        let mut left = target.log2();
+    /// `count` primes near 2^`bits`; the product of the first k is near 2^(k * `bits`) for each k.
+    fn run(&mut self, count: u32, bits: f64) -> Result<Vec<u32>, SearchError> {
         let mut primes = vec![];
-        for remaining in (1..=count).rev() {
-            // Single primes may be a little off, the scale follows them; pairs make good what the first lacks.
-            let each = left / f64::from(remaining);
-            let prime = self.nearest(each.exp2().min(f64::from(MAX_MAIN)), 1.0)?;
-            left -= f64::from(prime).log2();
+        let mut error = 0.0;
+        for _ in 0..count {
+            let prime = self.nearest((bits - error).exp2(), 0.5)?;
+            error += f64::from(prime).log2() - bits;
             primes.push(prime);
         }
         Ok(primes)
     }
+}
+
+/// Mains and terminals that make up this many units.
+fn units(size: u32) -> Option<(u32, u32)> {
+    let terminals = (MAIN_UNITS - size % MAIN_UNITS) % MAIN_UNITS;
+    let mains = size.checked_sub(terminals * TERMINAL_UNITS)? / MAIN_UNITS;
+    (mains + terminals > 0).then_some((mains, terminals))
 }
 
 #[cfg(test)]
@@ -326,9 +378,38 @@ mod tests {
             let params = search(depth, bits, first).unwrap();
             for scale in params.scale_table() {
                 let drift = (scale.log2() - f64::from(bits)).abs();
-                assert!(drift < 0.1, "drift {drift} at depth {depth}, {bits} bits");
+                assert!(drift < 0.15, "drift {drift} at depth {depth}, {bits} bits");
             }
         }
+    }
+
+    #[test]
+    fn levels_of_any_size_exist() {
+        for bits in 31..=60u32 {
+            for (log_n, depth) in [(14, 5), (15, 10), (16, 20)] {
+                // Terminals below 2^24 are too few there.
+                if log_n == 16 && f64::from(bits) / f64::from(bits.div_ceil(5)) < 4.8 {
+                    continue;
+                }
+                let options = SearchOptions { min_log_n: log_n, max_log_n: 16, ..Default::default() };
+                let params = Params::search(depth, bits, bits + 5, &options)
+                    .unwrap_or_else(|error| panic!("{bits} bits, depth {depth}: {error}"));
+                assert!(params.check_security().is_ok() && params.max_level() == depth);
+                for level in 1..=depth {
+                    let size = params.symbol_value(&crate::format::scale::Symbol::D(level)).log2();
+                    let drift = params.scale_table()[level as usize].log2() - f64::from(bits);
+                    assert!(
+                        (size - f64::from(bits)).abs() < 0.8 && drift.abs() < 0.25,
+                        "{size} {drift} {bits}"
+                    );
+                }
+            }
+        }
+        // Levels of 40 bits restore primes, which single primes never do.
+        let restoring = |params: &Params| {
+            (1..=params.max_level()).any(|l| params.rescale_primes(l).is_some_and(|(_, r)| !r.is_empty()))
+        };
+        assert!(restoring(&search(8, 40, 45).unwrap()) && !restoring(&search(8, 30, 45).unwrap()));
     }
 
     #[test]
@@ -358,9 +439,9 @@ mod tests {
         assert!(error.to_string().contains("too deep without bootstrapping"), "{error}");
         assert!(search(4, 10, 36).unwrap_err().to_string().contains("14 to 60"));
         assert!(search(4, 30, 20).unwrap_err().to_string().contains("lowest level"));
-        // 20-bit pairs do not exist in number at N = 2^14.
+        // 16-bit primes do not exist in number at N = 2^14.
         let options = SearchOptions { min_log_n: 14, max_log_n: 14, ..Default::default() };
-        assert!(matches!(Params::search(8, 40, 45, &options), Err(SearchError::Supply { .. })));
+        assert!(matches!(Params::search(8, 16, 20, &options), Err(SearchError::Supply { .. })));
     }
 
     #[test]
