@@ -82,13 +82,12 @@ pub fn key_set(module: OperationRef<'_, '_>, params: &Params) -> Result<BTreeMap
     Ok(set)
 }
 
-/// The bytes of one key in memory: two polynomials a digit over the level's primes and the special primes. In a
+/// The bytes of one key in memory: two polynomials a digit over [`Params::key_span`]. In a
 /// file the uniform half is a seed.
 pub fn key_bytes(params: &Params, level: u32) -> u64 {
-    let Some(basis) = params.get_level(level) else { return 0 };
-    let digits = params.digits(basis).len() as u64;
-    let limbs = params.key_basis(level).len() as u64;
-    digits * 2 * limbs * params.n() as u64 * 4
+    let basis = params.key_span(level);
+    let digits = params.digits(&basis).len() as u64;
+    digits * 2 * basis.len() as u64 * params.n() as u64 * 4
 }
 
 fn entry<'c>(context: &'c melior::Context, key: Key, level: u32) -> Attribute<'c> {

@@ -161,10 +161,10 @@ impl SwitchKey {
     /// Makes the key that `spec` names.
     pub fn generate(context: &Context, secret: &SecretKey, spec: KeySpec) -> Result<Self, ClientError> {
         let n = context.n();
-        let level = context.level(spec.level)?;
+        context.level(spec.level)?;
         check_kind(context.params(), spec.kind)?;
-        let basis = context.params().key_basis(spec.level);
-        let digits = context.params().digits(level);
+        let basis = context.params().key_span(spec.level);
+        let digits = context.params().digits(&basis);
         let mut rng = SecretRng::from_system()?;
         let errors: Vec<_> = digits.iter().map(|_| rng.error(n)).collect();
         let seeds = digits.iter().map(|_| fresh_seed()).collect::<Result<Vec<_>, _>>()?;
@@ -226,8 +226,8 @@ impl SwitchKey {
     }
 
     /// Writes the key over `basis` in Montgomery form as `[digit][2][limb][N]`: b, then a from its seed. Limbs are in
-    /// the order of `basis`, digits in that of [`Params::digits`] of it. The basis is that of the key's level
-    /// ([`Params::key_basis`]) or a part of it with all special primes, to use the key at a lower level.
+    /// the order of `basis`, digits in that of [`Params::digits`] of it. The basis is a part of the key's
+    /// ([`Params::key_span`]) with all special primes: that of its level or a lower one.
     pub fn expand_montgomery(
         &self,
         context: &Context,
@@ -236,7 +236,7 @@ impl SwitchKey {
     ) -> Result<(), ClientError> {
         let n = context.n();
         let params = context.params();
-        let own = params.key_basis(self.spec.level);
+        let own = params.key_span(self.spec.level);
         if !basis.is_subset(&own) || basis.p_part() != own.p_part() {
             return Err(ClientError::Mismatch(format!("a key over {own} cannot be used over {basis}")));
         }
@@ -274,7 +274,7 @@ impl SwitchKey {
     /// The two polynomials of a digit, for interpreters and tests.
     pub fn digit(&self, context: &Context, digit: usize) -> Option<[RnsPoly; 2]> {
         let n = context.n();
-        let basis = context.params().key_basis(self.spec.level);
+        let basis = context.params().key_span(self.spec.level);
         let seed = self.seeds.get(digit)?;
         let b = self.b.chunks_exact(basis.len() * n).nth(digit)?.to_vec();
         let mut a = vec![0; basis.len() * n];
@@ -336,6 +336,16 @@ mod tests {
         Context::new(Params::toy(8, 3, 2)).unwrap()
     }
 
+    /// Rescales drop some primes and restore others.
+    fn restoring_context() -> Context {
+        use crate::format::search::SearchOptions;
+        let options =
+            SearchOptions { min_log_n: 8, max_log_n: 8, test_only_insecure: true, ..Default::default() };
+        let params = Params::search(3, 40, 45, &options).unwrap();
+        assert!((1..=3).any(|level| !params.level_basis(level - 1).is_subset(params.level_basis(level))));
+        Context::new(params).unwrap()
+    }
+
     #[test]
     fn rotations_are_powers_of_five() {
         assert_eq!(rotation_element(4, 0), 1);
@@ -348,24 +358,28 @@ mod tests {
 
     #[test]
     fn a_digit_decrypts_to_its_gadget() {
-        let context = context();
+        check_digits(&context());
+        check_digits(&restoring_context());
+    }
+
+    fn check_digits(context: &Context) {
         let params = context.params();
         let secret = SecretKey::generate(&context).unwrap();
         for kind in [KeyKind::Relinearize, KeyKind::Galois(5), KeyKind::conjugation(params)] {
             for level in [1, 3] {
-                let key = SwitchKey::generate(&context, &secret, KeySpec { kind, level }).unwrap();
-                let digits = params.digits(params.level_basis(level));
+                let key = SwitchKey::generate(context, &secret, KeySpec { kind, level }).unwrap();
+                let digits = params.digits(&params.key_span(level));
                 assert_eq!(key.seeds.len(), digits.len());
                 for (index, digit) in digits.iter().enumerate() {
-                    let [b, a] = key.digit(&context, index).unwrap();
+                    let [b, a] = key.digit(context, index).unwrap();
                     for prime in b.basis.clone().iter() {
                         let q = params.prime(prime);
-                        let s = secret.limb(&context, prime);
+                        let s = secret.limb(context, prime);
                         let source = match kind {
                             KeyKind::Relinearize => s.iter().map(|&s| mul_mod(s, s, q)).collect::<Vec<_>>(),
                             KeyKind::Galois(galois) => {
                                 let mut image = vec![0; context.n()];
-                                small_to_limb(&context, &secret.automorphism(galois), prime, &mut image);
+                                small_to_limb(context, &secret.automorphism(galois), prime, &mut image);
                                 image
                             }
                         };
@@ -406,20 +420,35 @@ mod tests {
 
     #[test]
     fn expansion_is_the_key_in_montgomery_form() {
+        check_expansion(&restoring_context());
         let context = context();
+        let key = check_expansion(&context);
+        let params = context.params();
+        let above = params.key_basis(3);
+        let mut out = vec![0; SwitchKey::expanded_len(params, &above)];
+        assert!(matches!(key.expand_montgomery(&context, &above, &mut out), Err(ClientError::Mismatch(_))));
+        let no_special = params.level_basis(2);
+        assert!(key.expand_montgomery(&context, no_special, &mut out).is_err());
+        assert!(key.expand_montgomery(&context, &params.key_basis(2), &mut out[1..]).is_err());
+    }
+
+    fn check_expansion(context: &Context) -> SwitchKey {
         let params = context.params();
         let n = context.n();
-        let secret = SecretKey::generate(&context).unwrap();
+        let secret = SecretKey::generate(context).unwrap();
         let spec = KeySpec { kind: KeyKind::rotation(params, 2), level: 2 };
-        let key = SwitchKey::generate(&context, &secret, spec).unwrap();
+        let key = SwitchKey::generate(context, &secret, spec).unwrap();
         for level in 0..=2 {
             let basis = params.key_basis(level);
             let mut out = vec![0; SwitchKey::expanded_len(params, &basis)];
-            key.expand_montgomery(&context, &basis, &mut out).unwrap();
+            key.expand_montgomery(context, &basis, &mut out).unwrap();
             let rows: Vec<&[u32]> = out.chunks_exact(basis.len() * n).collect();
             assert_eq!(rows.len(), 2 * params.digits(&basis).len());
+            let own = params.digits(&params.key_span(2));
             for (row, words) in rows.into_iter().enumerate() {
-                let poly = &key.digit(&context, row / 2).unwrap()[row % 2];
+                let digit = &params.digits(&basis)[row / 2];
+                let digit = own.iter().position(|own| digit.is_subset(own)).unwrap();
+                let poly = &key.digit(context, digit).unwrap()[row % 2];
                 for (prime, limb) in basis.iter().zip(words.chunks_exact(n)) {
                     let expected =
                         poly.limb(prime).unwrap().iter().map(|&x| to_montgomery(x, params.prime(prime)));
@@ -427,12 +456,7 @@ mod tests {
                 }
             }
         }
-        let above = params.key_basis(3);
-        let mut out = vec![0; SwitchKey::expanded_len(params, &above)];
-        assert!(matches!(key.expand_montgomery(&context, &above, &mut out), Err(ClientError::Mismatch(_))));
-        let no_special = params.level_basis(2);
-        assert!(key.expand_montgomery(&context, no_special, &mut out).is_err());
-        assert!(key.expand_montgomery(&context, &params.key_basis(2), &mut out[1..]).is_err());
+        key
     }
 
     #[test]

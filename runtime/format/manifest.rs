@@ -423,9 +423,8 @@ impl Manifest {
     /// The bytes of the evaluation keys in memory.
     pub fn key_bytes(&self) -> u64 {
         let level_bytes = |level: u32| {
-            let basis = self.params.get_level(level).map_or(0, |_| self.params.key_basis(level).len());
-            let digits = self.params.get_level(level).map_or(0, |basis| self.params.digits(basis).len());
-            (digits * 2 * basis * self.params.n()) as u64 * WORD
+            let basis = self.params.key_span(level);
+            (self.params.digits(&basis).len() * 2 * basis.len() * self.params.n()) as u64 * WORD
         };
         self.keys.relin.map_or(0, level_bytes)
             + self.keys.galois.iter().map(|k| level_bytes(k.level)).sum::<u64>()

@@ -140,9 +140,16 @@ impl Params {
         Basis::q(0..self.q.len() as u32).union(&self.special_basis())
     }
 
-    /// The basis of key-switching keys used at `level`: the level's primes and the special primes.
+    /// The basis over which keys are switched at `level`: the level's primes and the special primes.
     pub fn key_basis(&self, level: u32) -> Basis {
         self.level_basis(level).union(&self.special_basis())
+    }
+
+    /// The basis of a key that can be used at `level` and all below: the primes of all these levels, which are more
+    /// than those of `level` where rescales restore primes, and the special primes.
+    pub fn key_span(&self, level: u32) -> Basis {
+        let levels = self.levels.iter().take(level as usize + 1);
+        levels.fold(self.special_basis(), |span, basis| span.union(basis))
     }
 
     /// The key-switch digits of a basis: its q primes by index in chunks of [`Params::digit`]. Empty chunks are
@@ -477,6 +484,8 @@ mod tests {
         assert_eq!(params.rescale_primes(0), None);
         assert_eq!(params.rescale_primes(5), None);
         assert_eq!(params.key_basis(1).to_string(), "q[0:2]+p[0:2]");
+        assert_eq!(params.key_basis(3).to_string(), "q[0:2]+q[3:5]+p[0:2]");
+        assert_eq!(params.key_span(3).to_string(), "q[0:5]+p[0:2]");
     }
 
     #[test]

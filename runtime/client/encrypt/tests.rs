@@ -73,7 +73,9 @@ impl Fixture {
         let key_basis = params.key_basis(key.spec().level);
         let special = product(&params.p);
         let mut sums = [vec![0u32; key_basis.len() * n], vec![0u32; key_basis.len() * n]];
-        for (index, digit) in params.digits(level).iter().enumerate() {
+        let own = params.digits(&params.key_span(key.spec().level));
+        for digit in &params.digits(level) {
+            let index = own.iter().position(|own| digit.is_subset(own)).unwrap();
             let limbs: Vec<u32> = digit
                 .iter()
                 .flat_map(|prime| words[level.position(prime).unwrap() * n..][..n].to_vec())
@@ -83,8 +85,8 @@ impl Fixture {
             for (sum, half) in sums.iter_mut().zip(halves) {
                 for (limb, prime) in key_basis.iter().enumerate() {
                     let q = params.prime(prime);
-                    for k in limb * n..(limb + 1) * n {
-                        sum[k] = add_mod(sum[k], mul_mod(raised[k], half.words[k], q), q);
+                    for (k, &word) in (limb * n..).zip(half.limb(prime).unwrap()) {
+                        sum[k] = add_mod(sum[k], mul_mod(raised[k], word, q), q);
                     }
                 }
             }

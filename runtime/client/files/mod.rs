@@ -198,9 +198,9 @@ pub fn write_eval_keys(
 /// The bytes that a switching key of a level takes in a file.
 pub fn eval_key_bytes(context: &Context, level: u32) -> u64 {
     let params = context.params();
-    let Some(basis) = params.get_level(level) else { return 0 };
-    let digits = params.digits(basis).len() as u64;
-    16 + 32 * digits + 2 * SwitchKey::expanded_len(params, &params.key_basis(level)) as u64
+    let basis = params.key_span(level);
+    let digits = params.digits(&basis).len() as u64;
+    16 + 32 * digits + 2 * SwitchKey::expanded_len(params, &basis) as u64
 }
 
 /// Reads evaluation keys, of the key pair given if there is one.
@@ -224,8 +224,9 @@ pub fn read_eval_keys(
         };
         check_kind(params, kind).map_err(|error| body.contents(error))?;
         let spec = KeySpec { kind, level };
-        let basis = context.level(level).map_err(|error| body.contents(error))?;
-        let expected = params.digits(basis).len();
+        context.level(level).map_err(|error| body.contents(error))?;
+        let basis = params.key_span(level);
+        let expected = params.digits(&basis).len();
         if digits as usize != expected {
             return Err(body.contents(format!("a key of level {level} has {digits} digits, not {expected}")));
         }
@@ -234,7 +235,6 @@ pub fn read_eval_keys(
         }
         let mut seeds = vec![[0; 32]; expected];
         seeds.iter_mut().try_for_each(|seed| body.bytes(seed))?;
-        let basis = params.key_basis(level);
         let digit_words = basis.len() * context.n();
         let b = body.words(expected * digit_words)?;
         for words in b.chunks_exact(digit_words) {
