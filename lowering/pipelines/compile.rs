@@ -138,7 +138,7 @@ const PROBES: usize = 3;
 /// The size of the random inputs on which noise is estimated.
 const PROBE_SIZE: f64 = 0.02;
 /// Bits by which encryption is asked to be more precise than approximations are.
-const BELOW_APPROXIMATION: f64 = 6.0;
+const BELOW_APPROXIMATION: f64 = 4.0;
 /// The largest of a few thousand errors of a normal law, in standard deviations.
 const LARGEST_DEVIATION: f64 = 5.0;
 
