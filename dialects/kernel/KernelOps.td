@@ -413,7 +413,7 @@ def Kernel_WeightedSumOp : Kernel_TileOp<"weighted_sum", [AttrSizedOperandSegmen
     `weights` is `entries x limbs x P`, its limbs periodic as in `load_periodic` (`P = N` is the plain case), and
     `values` is `count x K x limbs x N`. Result `k < K` is the sum over `e` in `[lower, upper)` of the Montgomery
     product of `weights[e]` and `values[choice[e], k]`; without `choice`, of `values[e, k]`; without bounds, over
-    all entries. `permutation` permutes the words of the weights, which must then not be periodic. The
+    all entries of the weights. `permutation` permutes the words of the weights, which must then not be periodic. The
     sum is kept in 64 bits and reduced once.
 
     It is the inner sum of a linear transform (weights: plaintexts, values: rotated ciphertexts) and the inner

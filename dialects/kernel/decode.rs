@@ -201,7 +201,7 @@ impl<'p> Decoder<'p> {
             Some(choice) if self.kernel.shape(choice) != [entries] => {
                 return Err("has a choice that is not one number a weight".into());
             }
-            None if entries != count => return Err(format!("has {entries} weights for {count} values")),
+            None if entries > count => return Err(format!("has {entries} weights for {count} values")),
             _ => {}
         }
         if let Some(permutation) = permutation {

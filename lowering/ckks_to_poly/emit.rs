@@ -174,16 +174,6 @@ impl<'c, 'a, 'r> Emit<'c, 'a, 'r> {
         self.one(self.builder("arith.constant").add_attributes(&[attribute]).add_results(&[ty]).build()?)
     }
 
-    /// The sum of an index and a constant.
-    pub fn offset(&self, index: Value<'c, 'a>, by: i64) -> Built<Value<'c, 'a>> {
-        if by == 0 {
-            return Ok(index);
-        }
-        let by = self.index(by)?;
-        let builder = self.builder("arith.addi").add_operands(&[index, by]);
-        self.one(builder.add_results(&[index.r#type()]).build()?)
-    }
-
     /// A tensor of polynomials over `basis`, contents undefined.
     pub fn empty(&self, shape: &[u64], basis: &Basis) -> Built<Value<'c, 'a>> {
         let ty = RankedTensorType::new(shape, self.eval(basis)?, None);

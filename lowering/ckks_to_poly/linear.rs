@@ -84,11 +84,14 @@ impl Plan {
     }
 }
 
-/// The tables that say which Galois element of the level a loop's counter means.
-struct Steps {
+/// Rotations whose keys are in one table, to be done in one loop.
+struct Run {
     keys: String,
     elements: String,
+    /// For each turn of the loop the place of its Galois element in both.
     order: String,
+    /// Which of the rotations each turn is.
+    members: Vec<usize>,
 }
 
 impl<'c> Transform<'_, 'c> {
@@ -111,16 +114,21 @@ impl<'c> Transform<'_, 'c> {
         Ok(outputs)
     }
 
-    /// The loop's steps as places in the level's tables.
-    fn steps(&self, name: &str, steps: impl Iterator<Item = i64>) -> Built<Steps> {
+    /// Steps by the table that has their keys.
+    fn runs(&self, name: &str, steps: impl Iterator<Item = i64>) -> Built<Vec<Run>> {
         let tables = self.switch.tables;
-        let (mut keys, mut elements, mut order) = Default::default();
-        for step in steps {
-            let place;
-            (keys, elements, place) = tables.galois(self.switch.level, self.switch.rotation(step))?;
-            Vec::push(&mut order, place);
+        let mut found: BTreeMap<(String, String), (Vec<i64>, Vec<usize>)> = BTreeMap::new();
+        for (member, step) in steps.enumerate() {
+            let (keys, elements, place) = tables.galois(self.switch.level, self.switch.rotation(step))?;
+            let (order, members) = found.entry((keys, elements)).or_default();
+            order.push(place);
+            members.push(member);
         }
-        Ok(Steps { keys, elements, order: tables.index(name, order) })
+        let run = |((keys, elements), (order, members))| {
+            let order = tables.index(name, order);
+            Run { keys, elements, order, members }
+        };
+        Ok(found.into_iter().map(run).collect())
     }
 
     /// P times each rotated input, as a tensor of pairs in the order of the plan.
@@ -144,16 +152,21 @@ impl<'c> Transform<'_, 'c> {
                 values = store(emit, raised, values, emit.index(place)?)?;
                 rotations = rest;
             }
-            let Some(&(_, first)) = rotations.first() else { continue };
+            if rotations.is_empty() {
+                continue;
+            }
             let name = format!("{}_baby_{input}", self.name);
-            let steps = self.steps(&name, rotations.iter().map(|&(baby, _)| baby))?;
             let digits = self.switch.raise(emit, pair[1])?;
-            values = emit.count_to(rotations.len() as i64, &[values], |emit, counter, carried| {
-                let place = emit.index_at(&steps.order, counter)?;
-                let rotated =
-                    self.switch.apply(emit, pair[0], digits, (&steps.keys, &steps.elements, place))?;
-                Ok(vec![store(emit, rotated, carried[0], emit.offset(counter, first)?)?])
-            })?[0];
+            for run in self.runs(&name, rotations.iter().map(|&(baby, _)| baby))? {
+                let places = run.members.iter().map(|&member| rotations[member].1).collect();
+                let places = self.switch.tables.index(&format!("{name}_places"), places);
+                values = emit.count_to(run.members.len() as i64, &[values], |emit, counter, carried| {
+                    let place = emit.index_at(&run.order, counter)?;
+                    let rotated =
+                        self.switch.apply(emit, pair[0], digits, (&run.keys, &run.elements, place))?;
+                    Ok(vec![store(emit, rotated, carried[0], emit.index_at(&places, counter)?)?])
+                })?[0];
+            }
         }
         Ok(values)
     }
@@ -174,27 +187,27 @@ impl<'c> Transform<'_, 'c> {
             rotated = rest;
         }
         let key_basis = self.switch.key_basis();
-        let zero = |_| Ok([emit.zero(&key_basis)?, emit.zero(&key_basis)?]);
-        let Some(last) = rotated.last() else { return sum.map_or_else(|| zero(()), Ok) };
-        let sum = sum.map_or_else(|| zero(()), Ok)?;
-        let mut bounds: Vec<i64> = rotated.iter().map(|group| group.start).collect();
-        bounds.push(last.end);
-        let bounds = self.switch.tables.index(&format!("{}_giant_{output}_bounds", self.name), bounds);
+        let mut sum = match sum {
+            Some(sum) => sum,
+            None => [emit.zero(&key_basis)?, emit.zero(&key_basis)?],
+        };
         let name = format!("{}_giant_{output}", self.name);
-        let steps = self.steps(&name, rotated.iter().map(|group| group.giant))?;
-        let sums = emit.count_to(rotated.len() as i64, &sum, |emit, counter, carried| {
-            let range = [emit.index_at(&bounds, counter)?, emit.index_at(&bounds, emit.offset(counter, 1)?)?];
-            let [v0, v1] = emit.weighted_sum(values, range, weights, choice)?;
-            let v1 = emit.rebase("poly.mod_down", v1, self.switch.basis())?;
-            let digits = self.switch.raise(emit, v1)?;
-            let place = emit.index_at(&steps.order, counter)?;
-            let [w0, w1] = self.switch.apply(emit, v0, digits, (&steps.keys, &steps.elements, place))?;
-            Ok(vec![emit.add(carried[0], w0)?, emit.add(carried[1], w1)?])
-        })?;
-        match sums[..] {
-            [first, second] => Ok([first, second]),
-            _ => Err(PassError::new("a loop over giant steps lost a result")),
+        for run in self.runs(&name, rotated.iter().map(|group| group.giant))? {
+            let bound = |bound: fn(&Group) -> i64| run.members.iter().map(|&m| bound(&rotated[m])).collect();
+            let starts = self.switch.tables.index(&format!("{name}_starts"), bound(|group| group.start));
+            let ends = self.switch.tables.index(&format!("{name}_ends"), bound(|group| group.end));
+            let sums = emit.count_to(run.members.len() as i64, &sum, |emit, counter, carried| {
+                let range = [emit.index_at(&starts, counter)?, emit.index_at(&ends, counter)?];
+                let [v0, v1] = emit.weighted_sum(values, range, weights, choice)?;
+                let v1 = emit.rebase("poly.mod_down", v1, self.switch.basis())?;
+                let digits = self.switch.raise(emit, v1)?;
+                let place = emit.index_at(&run.order, counter)?;
+                let [w0, w1] = self.switch.apply(emit, v0, digits, (&run.keys, &run.elements, place))?;
+                Ok(vec![emit.add(carried[0], w0)?, emit.add(carried[1], w1)?])
+            })?;
+            sum = sums.try_into().map_err(|_| PassError::new("a loop over giant steps lost a result"))?;
         }
+        Ok(sum)
     }
 }
 

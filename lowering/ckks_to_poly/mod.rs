@@ -19,6 +19,7 @@ use ceria_dialects::ckks::CtType;
 use ceria_dialects::ckks::PtType;
 use ceria_dialects::poly::{Form, RnsType};
 use ceria_dialects::{PARAMS, params_of};
+use ceria_passes::ckks::annotate_keys;
 use ceria_runtime::format::params::Params;
 use melior::Context;
 use melior::ir::RegionLike;
@@ -84,7 +85,8 @@ pub fn run(module: OperationRef<'_, '_>, _: &OptionValues) -> Result<(), PassErr
     let context = context_of(module);
     let params =
         params_of(module).ok_or_else(|| PassError::op(&module, format!("has no attribute `{PARAMS}`")))?;
-    let tables = Tables::new(context, &params, symbols(module));
+    let keys = annotate_keys::key_set(module, &params)?;
+    let tables = Tables::new(context, &params, symbols(module), &keys);
     let body = module.region(0)?.first_block().ok_or_else(|| PassError::op(&module, "is empty"))?;
 
     let mut conversion = Conversion::new(module.context());

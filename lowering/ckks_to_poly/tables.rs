@@ -1,11 +1,13 @@
 //! The tables that a lowered module needs: keys by level, and the plaintexts and indices of linear transforms.
 //!
-//! Patterns ask for entries while they run; the tables are written into the module when all have run. Each pair
-//! of Galois element and level is one entry, whoever uses it.
+//! Patterns ask for entries while they run; the tables are written into the module when all have run. Each key is one
+//! entry, in the table of the highest level at which it is used: lower levels read fewer of its limbs and digits.
 
 use super::emit::Built;
 use ceria_dialects::bridge::pass::PassError;
+use ceria_dialects::ckks::effects::Key;
 use ceria_dialects::poly::{Form, RnsType, TableKind, TableKindAttr};
+use ceria_runtime::client::KeyKind;
 use ceria_runtime::format::basis::Basis;
 use ceria_runtime::format::params::Params;
 use ceria_runtime::format::scale::Scale;
@@ -30,13 +32,36 @@ pub struct Tables<'c> {
     context: &'c Context,
     params: Params,
     taken: BTreeSet<String>,
+    /// The highest level at which each key is used.
+    homes: BTreeMap<KeyKind, u32>,
     tables: RefCell<BTreeMap<String, Table<'c>>>,
 }
 
 impl<'c> Tables<'c> {
-    /// No tables yet; names in `taken` are avoided.
-    pub fn new(context: &'c Context, params: &Params, taken: BTreeSet<String>) -> Self {
-        Self { context, params: params.clone(), taken, tables: RefCell::default() }
+    /// No tables yet; names in `taken` are avoided, and `keys` says the highest level at which each is used.
+    pub fn new(
+        context: &'c Context,
+        params: &Params,
+        taken: BTreeSet<String>,
+        keys: &BTreeMap<Key, u32>,
+    ) -> Self {
+        let kind = |key: &Key| match key {
+            Key::Relinearization => KeyKind::Relinearize,
+            Key::Conjugation => KeyKind::conjugation(params),
+            Key::Rotation(step) => KeyKind::rotation(params, *step),
+        };
+        let homes = keys.iter().map(|(key, &level)| (kind(key), level)).collect();
+        Self { context, params: params.clone(), taken, homes, tables: RefCell::default() }
+    }
+
+    /// The level of the table that has a key used at `level`: that of its highest use, unless digits are missing at
+    /// `level` between others.
+    fn home(&self, kind: KeyKind, level: u32) -> u32 {
+        let home = self.homes.get(&kind).map_or(level, |&home| home.max(level));
+        let held = self.params.digits(&self.params.key_span(home));
+        let used = self.params.digits(self.params.level_basis(level));
+        let leading = used.iter().zip(&held).all(|(used, held)| used.is_subset(held));
+        if leading { home } else { level }
     }
 
     /// The parameters.
@@ -50,9 +75,12 @@ impl<'c> Tables<'c> {
 
     /// The type of a key at a level.
     pub fn key_type(&self, level: u32) -> Built<Type<'c>> {
-        let digits = self.params.digits(self.params.level_basis(level)).len() as u64;
-        let element = self.rns(&self.params.key_basis(level), 0)?;
-        Ok(RankedTensorType::new(&[digits, 2], element, None).into())
+        self.key_over(&self.params.key_basis(level))
+    }
+
+    fn key_over(&self, basis: &Basis) -> Built<Type<'c>> {
+        let digits = self.params.digits(basis).len() as u64;
+        Ok(RankedTensorType::new(&[digits, 2], self.rns(basis, 0)?, None).into())
     }
 
     /// A name that no symbol of the module and no other table has.
@@ -75,11 +103,13 @@ impl<'c> Tables<'c> {
         name
     }
 
-    /// The tables of keys and of Galois elements of a level, and the place of an element in both.
+    /// The tables of keys and of Galois elements that have an element to be used at `level`, and its place in both.
     pub fn galois(&self, level: u32, element: u64) -> Built<(String, String, i64)> {
-        let keys = self.own(&format!("galois_keys_{level}"));
-        let elements = self.own(&format!("galois_elements_{level}"));
-        let key_type = self.key_type(level)?;
+        let kind = u32::try_from(element).map(KeyKind::Galois);
+        let home = self.home(kind.map_err(|_| PassError::new("a Galois element is too large"))?, level);
+        let keys = self.own(&format!("galois_keys_{home}"));
+        let elements = self.own(&format!("galois_elements_{home}"));
+        let key_type = self.key_over(&self.params.key_span(home))?;
         let mut tables = self.tables.borrow_mut();
         let mut place = 0;
         for (name, kind, ty) in [
@@ -101,10 +131,11 @@ impl<'c> Tables<'c> {
         Ok((keys, elements, place as i64))
     }
 
-    /// The table with the relinearisation key of a level.
+    /// The table with the relinearisation key to be used at `level`.
     pub fn relin(&self, level: u32) -> Built<String> {
-        let name = self.own(&format!("relin_key_{level}"));
-        let ty = self.key_type(level)?;
+        let home = self.home(KeyKind::Relinearize, level);
+        let name = self.own(&format!("relin_key_{home}"));
+        let ty = self.key_over(&self.params.key_span(home))?;
         self.tables.borrow_mut().entry(name.clone()).or_insert_with(|| Table {
             kind: TableKind::RelinKey,
             values: Vec::new(),

@@ -80,7 +80,7 @@ impl Material for Client<'_> {
         };
         let params = ring.params();
         let level =
-            (0..=params.max_level()).find(|&l| params.key_basis(l) == *basis).ok_or("no such level")?;
+            (0..=params.max_level()).find(|&l| params.key_span(l) == *basis).ok_or("no such level")?;
         let key = SwitchKey::generate(self.context, self.secret, KeySpec { kind, level })
             .map_err(|e| e.to_string())?;
         let part = basis.len() * ring.n();
