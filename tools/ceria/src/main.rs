@@ -74,7 +74,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", one_line(&format!("{error:#}")));
+            eprintln!("error: {}", one_line(&causes(&error)));
             ExitCode::FAILURE
         }
     }
@@ -102,6 +102,15 @@ fn first_paragraph(text: &str) -> String {
     format!("{} (see --help)", lines.join(" "))
 }
 
+/// An error and its causes, without those that the text before has already.
+fn causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        said if said.contains(&cause) => said.to_string(),
+        said => format!("{said}: {cause}"),
+    })
+}
+
 fn one_line(text: &str) -> String {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
@@ -119,6 +128,8 @@ mod tests {
     #[test]
     fn errors_are_one_line() {
         assert_eq!(one_line("a\n  b\n\nc\n"), "a; b; c");
+        let error = anyhow::anyhow!("no such file").context("cannot read x: no such file").context("y");
+        assert_eq!(causes(&error), "y: cannot read x: no such file");
         assert_eq!(first_paragraph("error: no\n  x\n\nUsage: y"), "error: no x (see --help)");
     }
 }

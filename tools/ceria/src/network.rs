@@ -5,6 +5,7 @@ use ceria_dialects::{
     bridge::diagnostic::{Diagnostic, Severity},
     fhe::weights::DIRECTORY,
 };
+use ceria_lowering::onnx::OnnxError;
 use melior::{
     Context,
     ir::{
@@ -54,6 +55,10 @@ pub fn read<'c>(context: &'c Context, path: &Path) -> Result<Module<'c>> {
 
 /// Imports an ONNX model; its weights go to a file in `folder`, which the module refers to.
 pub fn import<'c>(context: &'c Context, path: &Path, folder: &Path) -> Result<Module<'c>> {
-    let graph = ceria_lowering::onnx::load(path)?;
+    let graph = ceria_lowering::onnx::load(path).map_err(|error| match error {
+        // Names the file itself.
+        OnnxError::Read { .. } => anyhow::Error::from(error),
+        _ => anyhow::Error::from(error).context(path.display().to_string()),
+    })?;
     Ok(ceria_lowering::onnx::to_module(&graph, context, folder)?)
 }
