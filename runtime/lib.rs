@@ -4,3 +4,4 @@
 pub mod client;
 pub mod device;
 pub mod format;
+pub mod warnings;

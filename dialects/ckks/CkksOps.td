@@ -28,21 +28,21 @@ class Ckks_BinaryOp<string opMnemonic, list<Trait> traits = []>
     : Ckks_PureOp<opMnemonic, traits> {
   let arguments = (ins Ckks_CtType:$lhs, Ckks_CtType:$rhs);
   let results = (outs Ckks_CtType:$result);
-  let assemblyFormat = "$lhs `,` $rhs attr-dict `:` type($lhs) `,` type($rhs)";
+  let assemblyFormat = "$lhs `,` $rhs attr-dict `:` qualified(type($lhs)) `,` qualified(type($rhs))";
 }
 
 class Ckks_PlainOp<string opMnemonic, list<Trait> traits = []>
     : Ckks_PureOp<opMnemonic, traits> {
   let arguments = (ins Ckks_CtType:$input, Ckks_PtType:$plain);
   let results = (outs Ckks_CtType:$result);
-  let assemblyFormat = "$input `,` $plain attr-dict `:` type($input) `,` type($plain)";
+  let assemblyFormat = "$input `,` $plain attr-dict `:` qualified(type($input)) `,` qualified(type($plain))";
 }
 
 class Ckks_UnaryOp<string opMnemonic, list<Trait> traits = []>
     : Ckks_PureOp<opMnemonic, traits> {
   let arguments = (ins Ckks_CtType:$input);
   let results = (outs Ckks_CtType:$result);
-  let assemblyFormat = "$input attr-dict `:` type($input)";
+  let assemblyFormat = "$input attr-dict `:` qualified(type($input))";
 }
 
 //===----------------------------------------------------------------------===//
@@ -108,7 +108,7 @@ def Ckks_AddConstOp : Ckks_PureOp<"add_const"> {
   }];
   let arguments = (ins Ckks_CtType:$input, F64Attr:$value);
   let results = (outs Ckks_CtType:$result);
-  let assemblyFormat = "$input `,` $value attr-dict `:` type($input)";
+  let assemblyFormat = "$input `,` $value attr-dict `:` qualified(type($input))";
   let hasVerifier = 1;
   let hasFolder = 1;
   let hasCanonicalizer = 1;
@@ -176,7 +176,7 @@ def Ckks_MulConstOp : Ckks_PureOp<"mul_const"> {
   }];
   let arguments = (ins Ckks_CtType:$input, F64Attr:$value, OptionalAttr<Ckks_ScaleAttr>:$scale);
   let results = (outs Ckks_CtType:$result);
-  let assemblyFormat = "$input `,` $value (`at` $scale^)? attr-dict `:` type($input)";
+  let assemblyFormat = "$input `,` $value (`at` $scale^)? attr-dict `:` qualified(type($input))";
   let hasVerifier = 1;
   let hasCanonicalizer = 1;
 }
@@ -192,7 +192,7 @@ def Ckks_MulIntOp : Ckks_PureOp<"mul_int"> {
   }];
   let arguments = (ins Ckks_CtType:$input, I64Attr:$value);
   let results = (outs Ckks_CtType:$result);
-  let assemblyFormat = "$input `,` $value attr-dict `:` type($input)";
+  let assemblyFormat = "$input `,` $value attr-dict `:` qualified(type($input))";
   let hasVerifier = 1;
   let hasFolder = 1;
   let hasCanonicalizer = 1;
@@ -226,7 +226,7 @@ def Ckks_RescaleOp : Ckks_PureOp<"rescale"> {
   }];
   let arguments = (ins Ckks_CtType:$input, DefaultValuedAttr<I64Attr, "1">:$by);
   let results = (outs Ckks_CtType:$result);
-  let assemblyFormat = "$input attr-dict `:` type($input)";
+  let assemblyFormat = "$input attr-dict `:` qualified(type($input))";
   let hasCanonicalizer = 1;
 }
 
@@ -242,7 +242,7 @@ def Ckks_LevelReduceOp : Ckks_PureOp<"level_reduce"> {
   }];
   let arguments = (ins Ckks_CtType:$input, DefaultValuedAttr<I64Attr, "1">:$by);
   let results = (outs Ckks_CtType:$result);
-  let assemblyFormat = "$input attr-dict `:` type($input)";
+  let assemblyFormat = "$input attr-dict `:` qualified(type($input))";
   let hasFolder = 1;
   let hasCanonicalizer = 1;
 }
@@ -261,7 +261,7 @@ def Ckks_AdjustOp : Ckks_Op<"adjust", [Pure, OpAsmOpInterface]> {
   }];
   let arguments = (ins Ckks_CtType:$input);
   let results = (outs Ckks_CtType:$result);
-  let assemblyFormat = "$input attr-dict `:` type($input) `to` type($result)";
+  let assemblyFormat = "$input attr-dict `:` qualified(type($input)) `to` qualified(type($result))";
   let hasVerifier = 1;
   let hasCanonicalizer = 1;
 }
@@ -284,7 +284,7 @@ def Ckks_RotateOp : Ckks_PureOp<"rotate"> {
   }];
   let arguments = (ins Ckks_CtType:$input, I64Attr:$step);
   let results = (outs Ckks_CtType:$result);
-  let assemblyFormat = "$input attr-dict `:` type($input)";
+  let assemblyFormat = "$input attr-dict `:` qualified(type($input))";
   let hasFolder = 1;
   let hasCanonicalizer = 1;
 }
@@ -301,7 +301,7 @@ def Ckks_HoistedRotateOp : Ckks_PureOp<"hoisted_rotate"> {
   }];
   let arguments = (ins Ckks_CtType:$input, DenseI64ArrayAttr:$steps);
   let results = (outs Variadic<Ckks_CtType>:$rotated);
-  let assemblyFormat = "$input $steps attr-dict `:` type($input)";
+  let assemblyFormat = "$input $steps attr-dict `:` qualified(type($input))";
   let hasVerifier = 1;
   let hasCanonicalizer = 1;
 }
@@ -344,6 +344,10 @@ def Ckks_MatrixOp : Ckks_Op<"matrix", [Symbol]> {
     between two layouts, multiplied by `factor`; they are computed when the bundle is made
     or loaded. `values` lists one period of each diagonal, in the order of `diagonals`.
 
+    `folds` lists rotations, each less than `slots`: the program rotates the transform's results by
+    each in turn and adds the result to itself. Such rows as the folds sum are computed apart, so
+    the numbers of a `linear` matrix depend on them; the transform itself does not fold.
+
     ```mlir
     ckks.matrix @shift {slots = 4, inputs = 1, outputs = 1, period = 1,
                         diagonals = [array<i64: 0, 1>],
@@ -352,8 +356,8 @@ def Ckks_MatrixOp : Ckks_Op<"matrix", [Symbol]> {
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$slots, I64Attr:$inputs,
       I64Attr:$outputs, I64Attr:$period, Ckks_DiagonalsAttr:$diagonals,
-      OptionalAttr<DenseI64ArrayAttr>:$split, OptionalAttr<StrAttr>:$linear,
-      OptionalAttr<FlatSymbolRefArrayAttr>:$weights,
+      OptionalAttr<DenseI64ArrayAttr>:$split, OptionalAttr<DenseI64ArrayAttr>:$folds,
+      OptionalAttr<StrAttr>:$linear, OptionalAttr<FlatSymbolRefArrayAttr>:$weights,
       OptionalAttr<Ckks_LayoutAttr>:$input_layout, OptionalAttr<Ckks_LayoutAttr>:$output_layout,
       OptionalAttr<F64Attr>:$factor, OptionalAttr<Ckks_ValuesAttr>:$values);
   let assemblyFormat = "$sym_name attr-dict";
@@ -388,7 +392,7 @@ def Ckks_EncodeOp : Ckks_Op<"encode", [Pure, OpAsmOpInterface]> {
   }];
   let arguments = (ins FlatSymbolRefAttr:$vector, I64Attr:$part);
   let results = (outs Ckks_PtType:$result);
-  let assemblyFormat = "$vector `[` $part `]` attr-dict `:` type($result)";
+  let assemblyFormat = "$vector `[` $part `]` attr-dict `:` qualified(type($result))";
   let hasVerifier = 1;
 }
 
@@ -433,7 +437,7 @@ def Ckks_EvalPolyOp : Ckks_PureOp<"eval_poly"> {
   }];
   let arguments = (ins Ckks_CtType:$input, DenseF64ArrayAttr:$coefficients);
   let results = (outs Ckks_CtType:$result);
-  let assemblyFormat = "$input $coefficients attr-dict `:` type($input)";
+  let assemblyFormat = "$input $coefficients attr-dict `:` qualified(type($input))";
   let hasVerifier = 1;
   let hasCanonicalizer = 1;
 }

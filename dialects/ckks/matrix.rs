@@ -149,6 +149,9 @@ impl Matrix {
         };
         let blocks = Self::read_blocks(op, slots, inputs, outputs)?;
         let folds = if optional(op, "folds").is_some() { ints(op, "folds")? } else { Vec::new() };
+        if let Some(fold) = folds.iter().find(|fold| !(1..slots as i64).contains(*fold)) {
+            return Err(format!("has the fold {fold}, which is not in 1 to {}", slots - 1));
+        }
         let slots = SlotMatrix { slots, inputs, outputs, period, folds, blocks, bsgs };
         let source = match (values(op)?, text(op, "linear")) {
             (Some(values), None) => MatrixSource::Values(values),

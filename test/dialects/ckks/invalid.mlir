@@ -262,6 +262,11 @@ ckks.matrix @m {slots = 4, inputs = 1, outputs = 1, period = 1, split = array<i6
 
 // -----
 
+// expected-error@+1 {{'ckks.matrix' op has the fold 4, which is not in 1 to 3}}
+ckks.matrix @m {slots = 4, inputs = 1, outputs = 1, period = 1, folds = array<i64: 2, 4>, diagonals = [array<i64: 0>], values = [array<f64: 1.0>]}
+
+// -----
+
 // expected-error@+1 {{'ckks.matrix' op needs either 'linear' or 'values'}}
 ckks.matrix @m {slots = 4, inputs = 1, outputs = 1, period = 1, diagonals = [array<i64: 0>]}
 

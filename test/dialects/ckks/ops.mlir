@@ -2,8 +2,8 @@
 // RUN: ceria-opt %s --mlir-print-op-generic | ceria-opt | FileCheck %s
 
 // CHECK: #params = #ckks.params<log_n = 4,
-// CHECK: ckks.matrix @shift
-ckks.matrix @shift {slots = 4, inputs = 1, outputs = 2, period = 1, split = array<i64: 2, 0>,
+// CHECK: ckks.matrix @shift {{.*}}folds = array<i64: 2, 1>
+ckks.matrix @shift {slots = 4, inputs = 1, outputs = 2, period = 1, split = array<i64: 2, 0>, folds = array<i64: 2, 1>,
                     diagonals = [array<i64: 0, 1>, array<i64: -1>],
                     values = [array<f64: 2.0>, array<f64: 1.0>, array<f64: 0.5>]}
 // CHECK: ckks.matrix @dense
@@ -20,7 +20,7 @@ ckks.vector @bias {parts = 1, weights = [@b], layout = #ckks.layout<[0:4:1]>}
 
 // CHECK-LABEL: @sums
 func.func @sums(%a: !ckks.ct<5, S(5)>, %b: !ckks.ct<5, S(5)>, %p: !ckks.pt<5, S(5)>) -> !ckks.ct<5, S(5)> {
-  // CHECK: ckks.add %{{.*}}, %{{.*}} : {{.*}}<5, S(5)>, {{.*}}<5, S(5)>
+  // CHECK: ckks.add %{{.*}}, %{{.*}} : !ckks.ct<5, S(5)>, !ckks.ct<5, S(5)>
   %0 = ckks.add %a, %b : !ckks.ct<5, S(5)>, !ckks.ct<5, S(5)>
   // CHECK: ckks.sub
   %1 = ckks.sub %0, %b : !ckks.ct<5, S(5)>, !ckks.ct<5, S(5)>

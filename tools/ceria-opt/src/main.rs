@@ -8,6 +8,7 @@ use ceria_dialects::bridge::{pass_docs, tools};
 use ceria_lowering::pipelines::PIPELINES;
 
 fn main() -> ExitCode {
+    ceria_runtime::warnings::to_stderr();
     if let Err(error) = ceria_lowering::register() {
         eprintln!("error: {error}");
         return ExitCode::FAILURE;

@@ -36,6 +36,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    ceria_runtime::warnings::to_stderr();
     let arguments = Arguments::parse();
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,

@@ -53,6 +53,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    ceria_runtime::warnings::to_stderr();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
