@@ -1,20 +1,25 @@
 //! The meaning of `ckks` on slot vectors.
 //!
 //! A ciphertext or plaintext is the vector of complex numbers it decodes to: exact, or with the errors that the
-//! scheme makes, drawn at random from the noise model ([`Noise`]). Level, scale and size matter only for those
+//! scheme makes, drawn at random with the variances of [`super::noise`]. Level, scale and size matter only for those
 //! errors; the verifier has seen to them.
 
 use super::{
     attributes::{float, floats, int, ints, symbol},
     matrix::{Matrix, Vector, Weights},
+    noise::{self, Addition},
+    types::Placement,
 };
 use crate::{
     interpret::{Datum, Evaluator, Frame, name_of},
     params_of,
 };
+use ceria_runtime::format::params::Params;
 use melior::ir::{OperationRef, RegionLike, block::BlockLike, operation::OperationLike};
 use num_complex::Complex64;
-use std::{cell::RefCell, collections::BTreeMap};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 /// The slots of a ciphertext or plaintext.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +34,13 @@ impl Slots {
     /// The real parts.
     pub fn to_real(&self) -> Vec<f64> {
         self.0.iter().map(|v| v.re).collect()
+    }
+
+    /// The mean square of the slots that are used, which are not zero.
+    pub fn mean_square(&self) -> f64 {
+        let used = self.0.iter().map(|v| v.norm_sqr()).filter(|v| *v > 1e-18);
+        let (count, sum) = used.fold((0usize, 0.0), |(count, sum), v| (count + 1, sum + v));
+        sum / count.max(1) as f64
     }
 
     fn map(&self, f: impl Fn(Complex64) -> Complex64) -> Self {
@@ -53,73 +65,124 @@ impl Slots {
     }
 }
 
-/// What adds the scheme's errors to the results of an op.
-pub trait Noise {
-    /// The standard deviation in a slot of the error that `op` itself adds to its result `index`.
-    fn added(&self, op: OperationRef<'_, '_>, index: usize) -> f64;
+/// What draws the scheme's errors.
+struct Sampler {
+    params: Params,
+    random: RefCell<ChaCha8Rng>,
+}
 
-    /// A sample of the standard normal distribution.
-    fn normal(&mut self) -> f64;
+impl Sampler {
+    /// Adds errors of this variance to slots; they are real and imaginary alike.
+    fn add(&self, slots: &mut Slots, variance: f64) {
+        let deviation = (variance / 2.0).sqrt();
+        if deviation > 0.0 {
+            let mut random = self.random.borrow_mut();
+            for slot in &mut slots.0 {
+                *slot += normal_pair(&mut random) * deviation;
+            }
+        }
+    }
+
+    fn variance(&self, additions: &[Addition]) -> f64 {
+        additions.iter().map(|addition| addition.variance(&self.params)).sum()
+    }
+}
+
+/// Two independent samples of the standard normal distribution (Box and Muller).
+fn normal_pair(random: &mut ChaCha8Rng) -> Complex64 {
+    let radius = (-2.0 * (1.0 - random.random::<f64>()).ln()).sqrt();
+    Complex64::from_polar(radius, std::f64::consts::TAU * random.random::<f64>())
 }
 
 /// The evaluator of the dialect.
 pub struct Ckks<'w> {
     weights: &'w Weights<'w>,
-    noise: Option<RefCell<Box<dyn Noise + 'w>>>,
+    sampler: Option<Sampler>,
     /// Diagonals of the matrices used so far, which are costly to make.
-    matrices: RefCell<BTreeMap<String, std::rc::Rc<Diagonals>>>,
+    matrices: RefCell<BTreeMap<String, Rc<Diagonals>>>,
 }
 
-struct Diagonals {
-    matrix: Matrix,
-    values: Vec<ceria_runtime::format::linear::DiagonalValues>,
+/// A matrix with the values of its diagonals.
+pub struct Diagonals {
+    /// The matrix.
+    pub matrix: Matrix,
+    /// Its diagonals.
+    pub values: Vec<ceria_runtime::format::linear::DiagonalValues>,
 }
 
 impl<'w> Ckks<'w> {
     /// Exact slots.
     pub fn exact(weights: &'w Weights<'w>) -> Self {
-        Self { weights, noise: None, matrices: RefCell::default() }
+        Self { weights, sampler: None, matrices: RefCell::default() }
     }
 
-    /// Slots with errors.
-    pub fn noisy(weights: &'w Weights<'w>, noise: impl Noise + 'w) -> Self {
-        Self { noise: Some(RefCell::new(Box::new(noise))), ..Self::exact(weights) }
+    /// Slots with errors, drawn from this seed; every ciphertext must be placed. Arguments are taken as they are:
+    /// [`Ckks::encrypted`] adds the errors of encryption.
+    pub fn noisy(weights: &'w Weights<'w>, params: &Params, seed: u64) -> Self {
+        let random = RefCell::new(ChaCha8Rng::seed_from_u64(seed));
+        Self { sampler: Some(Sampler { params: params.clone(), random }), ..Self::exact(weights) }
     }
 
-    /// For result `output` of a linear transform, by input ciphertext: the mean square, over rows that are not zero, of
-    /// what the input's slots are multiplied by, in all and after a baby step that is not 0.
-    pub fn row_squares(
+    /// Slots as a fresh encryption holds them.
+    pub fn encrypted(&self, mut slots: Slots, at: Placement) -> Slots {
+        if let Some(sampler) = &self.sampler {
+            sampler.add(&mut slots, sampler.variance(&[Addition::Fresh(at)]));
+        }
+        slots
+    }
+
+    /// What an op adds to the error of its result `index` where its operands have these slots.
+    pub fn additions(
+        &self,
+        op: OperationRef<'_, '_>,
+        index: usize,
+        operands: &[&Slots],
+        frame: &Frame<'_, '_>,
+    ) -> Result<Vec<Addition>, String> {
+        let mean_squares: Vec<f64> = operands.iter().map(|slots| slots.mean_square()).collect();
+        let moved = match name_of(op).as_str() {
+            "ckks.linear_transform" => self.moved(op, index, operands.len(), frame)?,
+            _ => Vec::new(),
+        };
+        noise::additions(op, index, &mean_squares, &moved)
+    }
+
+    /// For result `output` of a linear transform and each of its inputs: the mean square, over rows that are not zero, of what
+    /// the input's slots are multiplied by after a baby step that is not 0.
+    fn moved(
         &self,
         op: OperationRef<'_, '_>,
         output: usize,
+        inputs: usize,
         frame: &Frame<'_, '_>,
-    ) -> Result<BTreeMap<usize, [f64; 2]>, String> {
+    ) -> Result<Vec<f64>, String> {
         let diagonals = self.diagonals(&symbol(op, "matrix")?, frame)?;
         let slots = &diagonals.matrix.slots;
-        let mut rows: BTreeMap<usize, Vec<[f64; 2]>> = BTreeMap::new();
-        for diagonal in diagonals.values.iter().filter(|d| d.output == output) {
-            let rows = rows.entry(diagonal.input).or_insert_with(|| vec![[0.0; 2]; slots.period]);
-            let moved = slots.bsgs.baby(diagonal.diagonal) != 0;
-            for (row, value) in rows.iter_mut().zip(&diagonal.values) {
+        // For each row the sum of all squares, and of those that count.
+        let mut rows = vec![vec![[0.0; 2]; slots.period]; inputs];
+        for diagonal in diagonals.values.iter().filter(|d| d.output == output && d.input < inputs) {
+            let moved = slots.bsgs.baby(diagonal.diagonal).rem_euclid(slots.slots as i64) != 0;
+            for (row, value) in rows[diagonal.input].iter_mut().zip(&diagonal.values) {
                 row[0] += value * value;
                 row[1] += if moved { value * value } else { 0.0 };
             }
         }
         let mean = |rows: Vec<[f64; 2]>| {
-            let used = rows.iter().filter(|r| r[0] > 0.0).count().max(1) as f64;
-            [0, 1].map(|i| rows.iter().map(|r| r[i]).sum::<f64>() / used)
+            let used = rows.iter().filter(|row| row[0] > 0.0).count().max(1) as f64;
+            rows.iter().map(|row| row[1]).sum::<f64>() / used
         };
-        Ok(rows.into_iter().map(|(input, rows)| (input, mean(rows))).collect())
+        Ok(rows.into_iter().map(mean).collect())
     }
 
-    fn diagonals(&self, name: &str, frame: &Frame<'_, '_>) -> Result<std::rc::Rc<Diagonals>, String> {
+    /// The values of a matrix's diagonals.
+    pub fn diagonals(&self, name: &str, frame: &Frame<'_, '_>) -> Result<Rc<Diagonals>, String> {
         if let Some(known) = self.matrices.borrow().get(name) {
             return Ok(known.clone());
         }
         let op = frame.interpreter().symbol(name).ok_or_else(|| format!("refers to unknown @{name}"))?;
         let matrix = Matrix::read(op)?;
         let values = matrix.values(self.weights)?;
-        let made = std::rc::Rc::new(Diagonals { matrix, values });
+        let made = Rc::new(Diagonals { matrix, values });
         self.matrices.borrow_mut().insert(name.into(), made.clone());
         Ok(made)
     }
@@ -242,17 +305,9 @@ impl Evaluator for Ckks<'_> {
         let operands = operands.iter().map(Datum::get::<Slots>).collect::<Result<Vec<_>, _>>()?;
         let name = name.strip_prefix("ckks.").unwrap_or_default();
         let mut results = self.results(op, name, &operands, frame)?;
-        if let Some(noise) = &self.noise {
-            let mut noise = noise.borrow_mut();
+        if let Some(sampler) = &self.sampler {
             for (index, result) in results.iter_mut().enumerate() {
-                let deviation = noise.added(op, index);
-                if deviation > 0.0 {
-                    for slot in &mut result.0 {
-                        // Errors are real and imaginary alike.
-                        let half = deviation * std::f64::consts::FRAC_1_SQRT_2;
-                        *slot += Complex64::new(noise.normal() * half, noise.normal() * half);
-                    }
-                }
+                sampler.add(result, sampler.variance(&self.additions(op, index, &operands, frame)?));
             }
         }
         Ok(results.into_iter().map(Datum::object).collect())

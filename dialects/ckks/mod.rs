@@ -6,6 +6,7 @@
 //! * [`effects`]: what analyses ask of an op: how it moves levels and scales, which keys it uses.
 //! * [`matrix`]: the symbols `ckks.matrix` and `ckks.vector` as Rust structures.
 //! * [`random`]: random legal programs for tests.
+//! * [`noise`]: the errors that ops add.
 //! * [`interpret`]: the meaning of every op on slot vectors.
 
 pub mod attributes;
@@ -16,6 +17,7 @@ mod fold;
 mod infer;
 pub mod interpret;
 pub mod matrix;
+pub mod noise;
 pub mod random;
 pub mod types;
 pub mod verify;

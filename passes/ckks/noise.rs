@@ -1,83 +1,77 @@
-//! The noise model: average-case, component by component.
+//! How errors spread through a program, average-case.
 //!
-//! A program is run once on random inputs, without errors, by the reference interpreter; the run leaves a [`Trace`] of how
-//! every ciphertext's error comes from those of its operands and from what the op adds. Under parameters each addition is a
-//! standard deviation, and the error of an output follows in one sweep, which is cheap enough to try many
+//! A program is run once on random inputs, without errors, by the reference interpreter; the run leaves a tape of how every
+//! ciphertext's error comes from those of its operands, and of what each op adds ([`ceria_dialects::ckks::noise`]). Then
+//! random signs in the used slots of each output go back along the tape: what arrives at a value says how much of an
+//! error added there reaches the output, also where it does so on several ways that amplify or cancel one another. Under
+//! parameters each addition is a variance, and the error of an output is one sum, which is cheap enough to try many
 //! parameter sets.
-//!
-//! Deviations are those of a complex slot, `E |error|^2 = deviation^2`; a real slot has half the variance. Errors of different
-//! origin are independent. With N the ring degree, v the variance of a coefficient's error and S the scale, a slot's
-//! deviation is `sqrt(N v) / S`. Coefficients of secrets have variance 2/3. Additions, as variances of a coefficient:
-//! * encryption, then a mod-down: `(1 + 2N/3)/12`, and 1/12 for the encoding;
-//! * rescale and mod-down: rounding of each component, `(1 + 2N/3)/12`, with `(2N/3)^2/12` more for a third component;
-//! * key switch: `sum over digits of N B^2/12 sigma^2 / P^2`, B the digit's product, and a mod-down;
-//! * a plaintext of period p: 2p coefficients rounded; a constant: one.
 
 use ceria_dialects::{
     bridge::pass::PassError,
     ckks::{
-        Placement,
-        attributes::{float, int, scale, to_floats},
-        effects::{Effect, effect, matrix_of},
-        interpret::{Ckks, Slots},
+        attributes::{float, int, ints, symbol, to_floats},
+        interpret::{Ckks, Diagonals, Slots},
         matrix::Weights,
-        types::{ct, pt},
+        noise::Addition,
+        types::ct,
     },
     fhe::signature,
     interpret::{Datum, Evaluator, Frame, Interpreter, name_of},
 };
-use ceria_runtime::format::{params::Params, scale::Scale};
-use melior::ir::{OperationRef, Value, operation::OperationLike};
+use ceria_runtime::format::params::Params;
+use melior::ir::OperationRef;
+use num_complex::Complex64;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
 
-/// Standard deviation of the errors in keys (centred binomial with 21 pairs).
-const SIGMA: f64 = 3.24;
+/// Random signs an output: they are averaged, which matters where few sums make all of its slots.
+const PROBES: usize = 4;
 
-/// An addition to the error of one value.
-#[derive(Clone, Debug)]
-enum Addition {
-    /// A fresh encryption.
-    Fresh(Placement),
-    /// The rounding of this many components at this placement.
-    Rounding(Placement, u32),
-    /// A step down from a level without a change of scale, which rounds where primes are restored.
-    Reduction { from: u32, at: Placement, components: u32 },
-    /// A key switch at this placement, of which the result has this gain.
-    KeySwitch(Placement, f64),
-    /// Constants with so many coefficients rounded at this scale, times a message of this root mean square.
-    Constant { scale: Scale, coefficients: f64, message: f64 },
-}
-
-/// Where one value's error comes from.
-#[derive(Clone, Debug, Default)]
-struct Node {
-    /// Operands with the root mean square of what their error is multiplied by.
-    inputs: Vec<(usize, f64)>,
-    additions: Vec<Addition>,
-}
-
-/// How errors spread through one run of a function.
+/// How errors reach the outputs of one run of a function.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
-    nodes: Vec<Node>,
-    outputs: Vec<usize>,
+    /// What is added where, in the order of the run.
+    additions: Vec<Vec<Addition>>,
+    /// For each output and value: the mean over the output's used slots of the squares of what the value's error is
+    /// multiplied by.
+    gains: Vec<Vec<f64>>,
     /// The largest slot of any ciphertext.
     pub largest: f64,
     /// The largest slot of each output.
     pub output_sizes: Vec<f64>,
 }
 
+/// Where the error of one value comes from.
+enum Origin {
+    /// From nowhere else.
+    Fresh,
+    /// Errors times numbers.
+    Sum(Vec<(usize, f64)>),
+    /// Errors times slots.
+    Products(Vec<(usize, Datum)>),
+    /// An error rotated to the left.
+    Rotated(usize, i64),
+    /// The conjugate of an error.
+    Conjugate(usize),
+    /// One output of a matrix.
+    Transform(Vec<usize>, Rc<Diagonals>, usize),
+}
+
+/// One value of the run.
+struct Node {
+    origin: Origin,
+    slots: usize,
+}
+
 /// A value in the traced run.
 struct Traced {
     slots: Datum,
     node: usize,
-    mean_square: f64,
 }
 
 impl Trace {
@@ -96,6 +90,7 @@ impl Trace {
         let arguments = super::ir::body(op).map(super::ir::arguments).unwrap_or_default();
         let tracer = Rc::new(Tracer {
             trace: RefCell::default(),
+            tape: RefCell::default(),
             exact: Ckks::exact(weights),
             frozen: Cell::new(false),
         });
@@ -109,55 +104,118 @@ impl Trace {
             let centre = 0f64.clamp(low, high);
             let (low, high) = (centre + (low - centre) * size, centre + (high - centre) * size);
             let values: Vec<f64> = (0..slots).map(|_| random.random_range(low..=high)).collect();
-            let node = Node { inputs: Vec::new(), additions: vec![Addition::Fresh(placement)] };
-            inputs.push(tracer.push(node, Datum::object(Slots::real(&values)))?);
+            let slots = Datum::object(Slots::real(&values));
+            inputs.push(tracer.push(Origin::Fresh, vec![Addition::Fresh(placement)], slots)?);
         }
         let interpreter = Interpreter::new(module).with(SharedTracer(tracer.clone()));
         let outputs = interpreter.call(function, inputs).map_err(|e| PassError::new(e.to_string()))?;
         drop(interpreter);
-        let mut trace = tracer.trace.take();
+        let (mut trace, tape) = (tracer.trace.take(), tracer.tape.take());
         for output in &outputs {
             let traced = output.get::<Traced>()?;
-            trace.outputs.push(traced.node);
-            trace.output_sizes.push(largest(traced.slots.get::<Slots>()?));
+            let slots = traced.slots.get::<Slots>()?;
+            let mut gains = vec![0.0; tape.len()];
+            for _ in 0..PROBES {
+                let (probe, used) = probe(slots, &mut random);
+                back(&tape, traced.node, probe, |node, square| {
+                    gains[node] += square / (used * PROBES) as f64;
+                });
+            }
+            trace.gains.push(gains);
+            trace.output_sizes.push(largest(slots));
         }
         Ok(trace)
     }
 
-    /// The standard deviation of the error in the real slots of each output.
+    /// The standard deviation of the error in the real slots of each output, over the slots that are used.
     pub fn errors(&self, params: &Params) -> Vec<f64> {
-        let mut variances: Vec<f64> = Vec::with_capacity(self.nodes.len());
-        for node in &self.nodes {
-            let carried: f64 = node.inputs.iter().map(|(from, gain)| variances[*from] * gain * gain).sum();
-            let added: f64 = node.additions.iter().map(|a| a.variance(params)).sum();
-            variances.push(carried + added);
-        }
-        self.outputs.iter().map(|output| (variances[*output] / 2.0).sqrt()).collect()
+        self.errors_of(params, |_| true)
+    }
+
+    /// The part of [`Trace::errors`] that some additions make.
+    pub fn errors_of(&self, params: &Params, count: impl Fn(&Addition) -> bool) -> Vec<f64> {
+        let variance = |additions: &Vec<Addition>| {
+            additions.iter().filter(|a| count(a)).map(|a| a.variance(params)).sum::<f64>()
+        };
+        let added: Vec<f64> = self.additions.iter().map(variance).collect();
+        // A real slot has half of a complex one's variance.
+        let error = |gains: &Vec<f64>| {
+            let sum: f64 =
+                gains.iter().zip(&added).filter(|(gain, _)| **gain > 0.0).map(|(g, v)| g * v).sum();
+            (sum / 2.0).sqrt()
+        };
+        self.gains.iter().map(error).collect()
     }
 }
 
-impl Addition {
-    /// The variance in a complex slot.
-    fn variance(&self, params: &Params) -> f64 {
-        let n = params.n() as f64;
-        let slot = |coefficient: f64, scale: &Scale| n * coefficient / scale.value(params).powi(2);
-        match self {
-            Addition::Fresh(p) => slot(rounding(n, 2) + 1.0 / 12.0, &p.scale),
-            Addition::Rounding(p, components) => slot(rounding(n, *components), &p.scale),
-            Addition::Reduction { from, at, components } => {
-                match (params.get_level(*from), params.get_level(at.level)) {
-                    (Some(from), Some(to)) if !to.is_subset(from) => {
-                        slot(rounding(n, *components), &at.scale)
-                    }
-                    _ => 0.0,
+/// Random signs in the slots that are used, or in all if none is, and their number.
+fn probe(slots: &Slots, random: &mut ChaCha8Rng) -> (Vec<Complex64>, usize) {
+    let all = slots.0.iter().all(|value| value.norm() < 1e-9);
+    let mut used = 0;
+    let signs = slots.0.iter().map(|value| {
+        if !all && value.norm() < 1e-9 {
+            return Complex64::default();
+        }
+        used += 1;
+        Complex64::from(if random.random::<bool>() { 1.0 } else { -1.0 })
+    });
+    (signs.collect(), used.max(1))
+}
+
+/// Takes what multiplies an error from an output back along the tape: `found` gets every value with the sum of squares
+/// that arrives there.
+fn back(tape: &[Node], output: usize, probe: Vec<Complex64>, mut found: impl FnMut(usize, f64)) {
+    let mut arrived: Vec<Vec<Complex64>> = vec![Vec::new(); output + 1];
+    arrived[output] = probe;
+    for node in (0..=output).rev() {
+        let here = std::mem::take(&mut arrived[node]);
+        if here.is_empty() {
+            continue;
+        }
+        found(node, here.iter().map(|v| v.norm_sqr()).sum());
+        let mut send = |to: usize, place: &dyn Fn(usize) -> usize, factor: &dyn Fn(usize) -> Complex64| {
+            let count = tape[to].slots.max(1);
+            arrived[to].resize(count, Complex64::default());
+            for (slot, value) in here.iter().enumerate() {
+                // Plaintexts of fewer slots are repeated.
+                arrived[to][place(slot) % count] += value * factor(slot);
+            }
+        };
+        let same = |slot: usize| slot;
+        let one = |_: usize| Complex64::from(1.0);
+        match &tape[node].origin {
+            Origin::Fresh => {}
+            Origin::Sum(terms) => {
+                for (from, factor) in terms {
+                    send(*from, &same, &|_| Complex64::from(*factor));
                 }
             }
-            Addition::KeySwitch(p, gain) => {
-                gain * gain * slot(key_switch(params, p.level) + rounding(n, 2), &p.scale)
+            Origin::Products(terms) => {
+                for (from, factors) in terms {
+                    if let Ok(Slots(factors)) = factors.get::<Slots>() {
+                        send(*from, &same, &|slot| factors[slot % factors.len()].conj());
+                    }
+                }
             }
-            Addition::Constant { scale, coefficients, message } => {
-                // A sum of `coefficients` rounding errors, in units of the scale.
-                coefficients.min(n) / 12.0 * (message / scale.value(params)).powi(2)
+            Origin::Rotated(from, step) => {
+                let by = step.rem_euclid(here.len() as i64) as usize;
+                send(*from, &|slot| slot + by, &one);
+            }
+            Origin::Conjugate(from) => {
+                // conj(v) arrives, which is v times conj(v) / v.
+                let turned = |slot: usize| {
+                    let value: Complex64 = here[slot];
+                    if value == Complex64::default() { value } else { value.conj() / value }
+                };
+                send(*from, &same, &turned);
+            }
+            Origin::Transform(inputs, diagonals, output) => {
+                for diagonal in diagonals.values.iter().filter(|d| d.output == *output) {
+                    let Some(from) = inputs.get(diagonal.input) else { continue };
+                    let by = diagonal.diagonal.rem_euclid(here.len() as i64) as usize;
+                    let values = &diagonal.values;
+                    send(*from, &|slot| slot + by, &|slot| Complex64::from(values[slot % values.len()]));
+                }
             }
         }
     }
@@ -172,28 +230,6 @@ fn range(function: OperationRef<'_, '_>, index: usize) -> Option<[f64; 2]> {
     }
 }
 
-/// The variance of rounding every component, as a coefficient's error.
-fn rounding(n: f64, components: u32) -> f64 {
-    let secret = 2.0 * n / 3.0;
-    (0..components).map(|power| secret.powi(power as i32)).sum::<f64>() / 12.0
-}
-
-/// The variance of the products of a key switch after division by P.
-fn key_switch(params: &Params, level: u32) -> f64 {
-    let Some(basis) = params.get_level(level) else { return f64::NAN };
-    let bits = |primes: Vec<u32>| primes.into_iter().map(|q| f64::from(q).log2()).sum::<f64>();
-    let special = bits(params.primes(&params.special_basis()));
-    let digits = params.digits(basis).into_iter().map(|digit| bits(params.primes(&digit)));
-    digits.map(|digit| params.n() as f64 / 12.0 * SIGMA * SIGMA * 4f64.powf(digit - special)).sum()
-}
-
-/// The mean square of the slots that are used, which are not zero.
-fn mean_square(slots: &Slots) -> f64 {
-    let used = slots.0.iter().map(|v| v.norm_sqr()).filter(|v| *v > 1e-18);
-    let (count, sum) = used.fold((0usize, 0.0), |(count, sum), v| (count + 1, sum + v));
-    sum / count.max(1) as f64
-}
-
 fn largest(slots: &Slots) -> f64 {
     slots.0.iter().map(|v| v.norm()).fold(0.0, f64::max)
 }
@@ -201,6 +237,7 @@ fn largest(slots: &Slots) -> f64 {
 /// Runs ops exactly and records where errors come from.
 struct Tracer<'w> {
     trace: RefCell<Trace>,
+    tape: RefCell<Vec<Node>>,
     exact: Ckks<'w>,
     frozen: Cell<bool>,
 }
@@ -208,16 +245,17 @@ struct Tracer<'w> {
 struct SharedTracer<'w>(Rc<Tracer<'w>>);
 
 impl Tracer<'_> {
-    fn push(&self, node: Node, slots: Datum) -> Result<Datum, String> {
+    fn push(&self, origin: Origin, additions: Vec<Addition>, slots: Datum) -> Result<Datum, String> {
         let mut trace = self.trace.borrow_mut();
+        let mut tape = self.tape.borrow_mut();
         let values = slots.get::<Slots>()?;
-        let mean_square = mean_square(values);
         if !self.frozen.get() {
             trace.largest = trace.largest.max(largest(values));
         }
-        trace.nodes.push(node);
-        let node = trace.nodes.len() - 1;
-        Ok(Datum::object(Traced { slots, node, mean_square }))
+        trace.additions.push(additions);
+        tape.push(Node { origin, slots: values.0.len() });
+        let node = tape.len() - 1;
+        Ok(Datum::object(Traced { slots, node }))
     }
 
     fn evaluate(
@@ -227,21 +265,53 @@ impl Tracer<'_> {
         frame: &mut Frame<'_, '_>,
     ) -> Result<Vec<Datum>, String> {
         let traced = operands.iter().map(Datum::get::<Traced>).collect::<Result<Vec<_>, _>>()?;
-        let slots: Vec<Datum> = traced.iter().map(|t| t.slots.clone()).collect();
-        let results = self.exact.evaluate(op, &slots, frame)?;
-        let transform = name_of(op) == "ckks.linear_transform";
+        let data: Vec<Datum> = traced.iter().map(|t| t.slots.clone()).collect();
+        let results = self.exact.evaluate(op, &data, frame)?;
+        let slots = data.iter().map(Datum::get::<Slots>).collect::<Result<Vec<_>, _>>()?;
         // The largest plaintext says nothing about room for messages.
         self.frozen.set(name_of(op) == "ckks.encode");
-        let results = results.into_iter().enumerate();
-        let record = |(index, datum)| {
-            let node = if transform {
-                linear_transform(op, index, &traced, self.exact.row_squares(op, index, frame)?)?
-            } else {
-                node(op, index, &traced)?
-            };
-            self.push(node, datum)
-        };
-        results.map(record).collect()
+        let mut recorded = Vec::with_capacity(results.len());
+        for (index, result) in results.into_iter().enumerate() {
+            let additions = self.exact.additions(op, index, &slots, frame)?;
+            recorded.push(self.push(self.origin(op, index, &traced, frame)?, additions, result)?);
+        }
+        Ok(recorded)
+    }
+
+    /// Where the error of an op's result comes from.
+    fn origin(
+        &self,
+        op: OperationRef<'_, '_>,
+        index: usize,
+        operands: &[&Traced],
+        frame: &Frame<'_, '_>,
+    ) -> Result<Origin, String> {
+        let name = name_of(op);
+        let slots = |of: &Traced| of.slots.clone();
+        Ok(match (name.strip_prefix("ckks.").unwrap_or_default(), operands) {
+            ("encode", []) => Origin::Fresh,
+            ("add" | "add_plain", [x, y]) => Origin::Sum(vec![(x.node, 1.0), (y.node, 1.0)]),
+            ("sub" | "sub_plain", [x, y]) => Origin::Sum(vec![(x.node, 1.0), (y.node, -1.0)]),
+            ("mul" | "mul_plain", [x, y]) => Origin::Products(vec![(x.node, slots(y)), (y.node, slots(x))]),
+            ("square", [x]) => Origin::Products(vec![(x.node, slots(x)), (x.node, slots(x))]),
+            ("negate", [x]) => Origin::Sum(vec![(x.node, -1.0)]),
+            ("mul_int", [x]) => Origin::Sum(vec![(x.node, int(op, "value")? as f64)]),
+            ("mul_const", [x]) => Origin::Sum(vec![(x.node, float(op, "value")?)]),
+            ("add_const" | "relinearize" | "rescale" | "level_reduce" | "adjust", [x]) => {
+                Origin::Sum(vec![(x.node, 1.0)])
+            }
+            ("rotate", [x]) => Origin::Rotated(x.node, int(op, "step")?),
+            ("hoisted_rotate", [x]) => {
+                let step = ints(op, "steps")?.get(index).copied();
+                Origin::Rotated(x.node, step.ok_or("has fewer steps than results")?)
+            }
+            ("conjugate", [x]) => Origin::Conjugate(x.node),
+            ("linear_transform", inputs) => {
+                let diagonals = self.exact.diagonals(&symbol(op, "matrix")?, frame)?;
+                Origin::Transform(inputs.iter().map(|x| x.node).collect(), diagonals, index)
+            }
+            _ => return Err("has no noise model".into()),
+        })
     }
 }
 
@@ -258,90 +328,4 @@ impl Evaluator for SharedTracer<'_> {
     ) -> Result<Vec<Datum>, String> {
         self.0.evaluate(op, operands, frame)
     }
-}
-
-fn placement(value: Value<'_, '_>) -> Result<Placement, String> {
-    ct(value)?.placement().ok_or_else(|| "is not placed".into())
-}
-
-/// Where the error of an op's result comes from.
-fn node(op: OperationRef<'_, '_>, index: usize, operands: &[&Traced]) -> Result<Node, String> {
-    let name = name_of(op);
-    let result: Value<'_, '_> = op.result(index).map_err(|e| e.to_string())?.into();
-    if name == "ckks.encode" {
-        let placement = pt(result)?.placement().ok_or("is not placed")?;
-        // Relative to a message of size 1; the product or sum it is used in scales it.
-        let constant =
-            Addition::Constant { scale: placement.scale, coefficients: f64::INFINITY, message: 1.0 };
-        return Ok(Node { inputs: Vec::new(), additions: vec![constant] });
-    }
-    let at = placement(result)?;
-    let all = |gain: f64| operands.iter().map(|t| (t.node, gain)).collect::<Vec<_>>();
-    let root = |t: &Traced| t.mean_square.sqrt();
-    let mut node = match effect(op) {
-        Some(Effect::Product) => match operands {
-            [x] => Node { inputs: vec![(x.node, 2.0 * root(x))], ..Node::default() },
-            [x, y] => Node { inputs: vec![(x.node, root(y)), (y.node, root(x))], ..Node::default() },
-            _ => return Err("has no factors".into()),
-        },
-        _ if name == "ckks.mul_plain" => Node {
-            inputs: vec![(operands[0].node, root(operands[1])), (operands[1].node, root(operands[0]))],
-            ..Node::default()
-        },
-        _ if name == "ckks.mul_int" => Node { inputs: all(int(op, "value")? as f64), ..Node::default() },
-        _ if name == "ckks.mul_const" => {
-            let scale = scale(op, "scale").ok_or("has no scale")?;
-            let constant = Addition::Constant { scale, coefficients: 1.0, message: root(operands[0]) };
-            Node { inputs: all(float(op, "value")?), additions: vec![constant] }
-        }
-        _ => Node { inputs: all(1.0), ..Node::default() },
-    };
-    let components = ct(result)?.components();
-    match name.as_str() {
-        "ckks.rescale" => node.additions.push(Addition::Rounding(at, components)),
-        "ckks.adjust" => node.additions.push(Addition::Rounding(at, components)),
-        "ckks.level_reduce" => {
-            let from = placement(op.operand(0).map_err(|e| e.to_string())?)?.level;
-            node.additions.push(Addition::Reduction { from, at, components });
-        }
-        "ckks.relinearize" | "ckks.rotate" | "ckks.hoisted_rotate" | "ckks.conjugate" => {
-            node.additions.push(Addition::KeySwitch(at, 1.0));
-        }
-        "ckks.add_const" => {
-            node.additions.push(Addition::Constant { scale: at.scale, coefficients: 1.0, message: 1.0 });
-        }
-        _ => {}
-    }
-    Ok(node)
-}
-
-/// `y_o = sum diag * rotate(x_i, d)`: errors of the inputs and of the rotations by baby steps are multiplied by the
-/// diagonals, those of giant steps are not; and the diagonals are rounded.
-fn linear_transform(
-    op: OperationRef<'_, '_>,
-    output: usize,
-    operands: &[&Traced],
-    squares: BTreeMap<usize, [f64; 2]>,
-) -> Result<Node, String> {
-    let matrix = matrix_of(op)?;
-    let result = placement(op.result(output).map_err(|e| e.to_string())?.into())?;
-    let input = placement(op.operand(0).map_err(|e| e.to_string())?)?;
-    let scale = scale(op, "scale").ok_or("has no scale")?;
-    let mut node = Node::default();
-    let mut giants = BTreeSet::new();
-    for block in matrix.slots.blocks.iter().filter(|b| b.output == output) {
-        let traced = operands[block.input];
-        let [all, moved] = squares.get(&block.input).copied().unwrap_or_default();
-        node.inputs.push((traced.node, all.sqrt()));
-        node.additions.push(Addition::KeySwitch(input.clone(), moved.sqrt()));
-        node.additions.push(Addition::Constant {
-            scale: scale.clone(),
-            coefficients: 2.0 * matrix.slots.period as f64,
-            message: (traced.mean_square * block.diagonals.len() as f64).sqrt(),
-        });
-        giants.extend(block.diagonals.iter().map(|d| matrix.slots.bsgs.giant(*d)));
-    }
-    let rotations = giants.iter().filter(|g| **g != 0).count();
-    node.additions.push(Addition::KeySwitch(result, (rotations as f64).sqrt()));
-    Ok(node)
 }

@@ -1,0 +1,270 @@
+//! The errors that ops add: the one place with their variances.
+//!
+//! The analysis (`ckks-estimate-noise`) and the sampled interpreter ([`super::interpret::Ckks::noisy`]) both ask
+//! [`additions`] what an op adds, and [`Addition::variance`] how much that is under parameters.
+//!
+//! Variances are those of a complex slot, `E |error|^2`; a real slot has half of it. Errors of different origin are
+//! independent. With N the ring degree, v the variance of a coefficient's error and S the scale, a slot's variance is
+//! `N v / S^2`. A slot of the secret has variance s = 2N/3 (or the weight of a sparse secret), and being a sum of many
+//! terms, `E |s|^(2k) = k! s^k`. Variances of coefficients:
+//! * rounding by k primes at once: base conversion sums k roundings, `k/12`, in each component, which the secret's powers
+//!   multiply: `k/12 (1 + s + 2 s^2 + ..)`;
+//! * encryption: the rounding by one special prime, and the encoding;
+//! * key switch: `sum over digits of N k B^2/12 sigma^2 / P^2`, B the product of the digit's k primes, and the rounding by
+//!   the special primes;
+//! * encodings: `1/12` for each rounded coefficient, of which a plaintext of period p has 2p and a constant one. What is
+//!   encoded is real and so is the error, all of it in the real parts: it counts twice.
+
+use super::{
+    attributes::{scale, symbol},
+    effects::{keys, matrix_of, module_symbol},
+    matrix::{Vector, VectorSource},
+    types::{Placement, ct, pt},
+};
+use crate::interpret::name_of;
+use ceria_runtime::format::{
+    params::{Params, Secret},
+    scale::Scale,
+};
+use melior::ir::{OperationRef, Value, operation::OperationLike};
+use std::collections::BTreeSet;
+
+/// Standard deviation of the errors in keys (centred binomial with 21 pairs).
+const SIGMA: f64 = 3.24;
+
+/// An addition to the error of one value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Addition {
+    /// A fresh encryption.
+    Fresh(Placement),
+    /// A division of so many components.
+    Rounding {
+        /// The level before.
+        from: u32,
+        /// Where the result is.
+        at: Placement,
+        /// Components of the ciphertext.
+        components: u32,
+        /// Whether a key switch's division by the special primes is part of it.
+        special: bool,
+    },
+    /// A step down without a change of scale, which divides where primes are restored.
+    Reduction {
+        /// The level before.
+        from: u32,
+        /// Where the result is.
+        at: Placement,
+        /// Components of the ciphertext.
+        components: u32,
+        /// The mean square of the message.
+        message: f64,
+    },
+    /// The products of key switches, of which the result has this variance gain.
+    KeySwitch {
+        /// Where the switched ciphertext is.
+        at: Placement,
+        /// How much of it reaches the result, as a factor of the variance.
+        gain: f64,
+        /// Whether each is divided by the special primes by itself.
+        divided: bool,
+    },
+    /// Constants with so many coefficients rounded at this scale, times a message of this mean square.
+    Constant {
+        /// The scale of the constants.
+        scale: Scale,
+        /// Rounded coefficients.
+        coefficients: f64,
+        /// The mean square of what is multiplied.
+        message: f64,
+    },
+}
+
+impl Addition {
+    /// The variance in a complex slot.
+    pub fn variance(&self, params: &Params) -> f64 {
+        let n = params.n() as f64;
+        let slot = |coefficient: f64, scale: &Scale| n * coefficient / scale.value(params).powi(2);
+        let special = params.p.len() as f64;
+        match self {
+            Addition::Fresh(p) => slot(rounding(params, 2) + 2.0 / 12.0, &p.scale),
+            Addition::Rounding { from, at, components, special: with } => {
+                let dropped = steps(params, *from, at.level).map_or(1.0, |(dropped, _)| dropped.len() as f64);
+                let primes = if *with { dropped + special } else { dropped };
+                slot(primes * rounding(params, *components), &at.scale)
+            }
+            Addition::Reduction { from, at, components, message } => {
+                let (dropped, restored) = steps(params, *from, at.level).unwrap_or_default();
+                if restored.is_empty() {
+                    return 0.0;
+                }
+                // The quotient of the moduli is rounded to a constant, and divided by.
+                let product = |primes: &[u32]| primes.iter().map(|&q| f64::from(q)).product::<f64>();
+                let quotient = product(&dropped) / product(&restored);
+                let relative = quotient.round() / quotient - 1.0;
+                2.0 * relative * relative * message
+                    + slot(dropped.len() as f64 * rounding(params, *components), &at.scale)
+            }
+            Addition::KeySwitch { at, gain, divided } => {
+                let division = if *divided { special * rounding(params, 2) } else { 0.0 };
+                gain * slot(key_switch(params, at.level) + division, &at.scale)
+            }
+            Addition::Constant { scale, coefficients, message } => {
+                // A sum of `coefficients` rounding errors, in units of the scale.
+                2.0 * coefficients.min(n) / 12.0 * message / scale.value(params).powi(2)
+            }
+        }
+    }
+}
+
+/// The primes dropped and restored between two levels.
+fn steps(params: &Params, from: u32, to: u32) -> Option<(Vec<u32>, Vec<u32>)> {
+    let (from, to) = (params.get_level(from)?, params.get_level(to)?);
+    Some((params.primes(&from.difference(to)), params.primes(&to.difference(from))))
+}
+
+/// The variance of rounding every component by one prime, as a coefficient's error.
+fn rounding(params: &Params, components: u32) -> f64 {
+    let secret = match params.secret {
+        Secret::Ternary => 2.0 * params.n() as f64 / 3.0,
+        Secret::Sparse(weight) => f64::from(weight),
+    };
+    let mut term = 1.0;
+    let mut sum = 0.0;
+    for power in 1..=components {
+        sum += term;
+        term *= secret * f64::from(power);
+    }
+    sum / 12.0
+}
+
+/// The variance of the products of a key switch after division by P.
+fn key_switch(params: &Params, level: u32) -> f64 {
+    let Some(basis) = params.get_level(level) else { return f64::NAN };
+    let bits = |primes: Vec<u32>| primes.into_iter().map(|q| f64::from(q).log2()).sum::<f64>();
+    let special = bits(params.primes(&params.special_basis()));
+    let digit = |digit: ceria_runtime::format::basis::Basis| {
+        let primes = digit.len() as f64;
+        primes * params.n() as f64 / 12.0 * SIGMA * SIGMA * 4f64.powf(bits(params.primes(&digit)) - special)
+    };
+    params.digits(basis).into_iter().map(digit).sum()
+}
+
+fn placement(value: Value<'_, '_>) -> Result<Placement, String> {
+    ct(value)?.placement().ok_or_else(|| "is not placed".into())
+}
+
+/// What an op itself adds to the error of its result `index`; operands have these mean squares. `moved` is, for a linear
+/// transform's result and each of its inputs, the mean square over rows of what the input's slots are multiplied by after a
+/// baby step that is not 0.
+pub fn additions(
+    op: OperationRef<'_, '_>,
+    index: usize,
+    mean_squares: &[f64],
+    moved: &[f64],
+) -> Result<Vec<Addition>, String> {
+    let result: Value<'_, '_> = op.result(index).map_err(|e| e.to_string())?.into();
+    let name = name_of(op);
+    if name == "ckks.encode" {
+        let at = pt(result)?.placement().ok_or("is not placed")?;
+        // Relative to a message of size 1; the product or sum it is used in scales it.
+        return Ok(vec![Addition::Constant {
+            scale: at.scale,
+            coefficients: coefficients(op)?,
+            message: 1.0,
+        }]);
+    }
+    let at = placement(result)?;
+    let first = mean_squares.first().copied().unwrap_or(0.0);
+    Ok(match name.as_str() {
+        "ckks.rescale" | "ckks.adjust" => {
+            let components = ct(result)?.components();
+            let operand = placement(op.operand(0).map_err(|e| e.to_string())?)?;
+            // An adjustment is a product with a constant, and a rescale by one level.
+            let (from, special) = match name.as_str() {
+                "ckks.rescale" => (operand.level, takes_mod_down(op)),
+                _ => (at.level + 1, false),
+            };
+            vec![Addition::Rounding { from, at, components, special }]
+        }
+        "ckks.level_reduce" => {
+            let from = placement(op.operand(0).map_err(|e| e.to_string())?)?.level;
+            vec![Addition::Reduction { from, at, components: ct(result)?.components(), message: first }]
+        }
+        "ckks.relinearize" | "ckks.rotate" | "ckks.hoisted_rotate" | "ckks.conjugate" => {
+            // Whether there is a key does not depend on the number of slots, but for steps of all of them.
+            if keys(op, 1 << 30)?.is_empty() {
+                return Ok(Vec::new());
+            }
+            vec![Addition::KeySwitch { at, gain: 1.0, divided: true }]
+        }
+        "ckks.add_const" => vec![Addition::Constant { scale: at.scale, coefficients: 1.0, message: 1.0 }],
+        "ckks.mul_const" => {
+            let scale = scale(op, "scale").ok_or("has no scale")?;
+            vec![Addition::Constant { scale, coefficients: 1.0, message: first }]
+        }
+        "ckks.linear_transform" => linear_transform(op, index, mean_squares, moved, at)?,
+        "ckks.eval_poly" => return Err("is not expanded (run ckks-expand-eval-poly before)".into()),
+        _ => Vec::new(),
+    })
+}
+
+/// The rounded coefficients of a plaintext: values that repeat with period p have 2p.
+fn coefficients(op: OperationRef<'_, '_>) -> Result<f64, String> {
+    let vector = Vector::read(module_symbol(op, &symbol(op, "vector")?)?)?;
+    Ok(match &vector.source {
+        VectorSource::Values(parts) => 2.0 * parts.iter().map(Vec::len).max().unwrap_or(1) as f64,
+        VectorSource::Tensor { layout, .. } => 2.0 * layout.slots() as f64,
+    })
+}
+
+/// `y_o = sum diag * rotate(x_i, d)`: errors of the rotations by baby steps are multiplied by the diagonals, those of giant
+/// steps are not; the diagonals are rounded; and one division by the special primes ends it.
+fn linear_transform(
+    op: OperationRef<'_, '_>,
+    output: usize,
+    mean_squares: &[f64],
+    moved: &[f64],
+    at: Placement,
+) -> Result<Vec<Addition>, String> {
+    let matrix = matrix_of(op)?.slots;
+    let input = placement(op.operand(0).map_err(|e| e.to_string())?)?;
+    let scale = scale(op, "scale").ok_or("has no scale")?;
+    let mut all = Vec::new();
+    let mut giants = BTreeSet::new();
+    for block in matrix.blocks.iter().filter(|b| b.output == output) {
+        let gain = moved.get(block.input).copied().unwrap_or(0.0);
+        all.push(Addition::KeySwitch { at: input.clone(), gain, divided: false });
+        let message = mean_squares.get(block.input).copied().unwrap_or(0.0);
+        all.push(Addition::Constant {
+            scale: scale.clone(),
+            coefficients: 2.0 * matrix.period as f64,
+            message: message * block.diagonals.len() as f64,
+        });
+        giants.extend(block.diagonals.iter().map(|d| matrix.bsgs.giant(*d).rem_euclid(matrix.slots as i64)));
+    }
+    let rotations = giants.iter().filter(|g| **g != 0).count() as f64;
+    // The division at the end is that of one of the giant steps, or taken along by a rescale.
+    all.push(Addition::KeySwitch { at, gain: rotations, divided: true });
+    Ok(all)
+}
+
+/// Whether a rescale is done together with the mod-down of the key switch before it (`poly-merge-mod-down`): it follows one,
+/// or a sum with one.
+fn takes_mod_down(rescale: OperationRef<'_, '_>) -> bool {
+    let defining = |op: OperationRef<'_, '_>, index: usize| {
+        let value = op.operand(index).ok()?;
+        crate::poly::ops::defining_op(value).map(|op| name_of(op))
+    };
+    let switches = |name: Option<String>| {
+        name.is_some_and(|name| {
+            ["relinearize", "rotate", "hoisted_rotate", "conjugate", "linear_transform"]
+                .iter()
+                .any(|op| name.strip_prefix("ckks.") == Some(op))
+        })
+    };
+    if switches(defining(rescale, 0)) {
+        return true;
+    }
+    let Some(sum) = rescale.operand(0).ok().and_then(crate::poly::ops::defining_op) else { return false };
+    name_of(sum) == "ckks.add" && (switches(defining(sum, 0)) || switches(defining(sum, 1)))
+}
