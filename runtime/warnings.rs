@@ -69,7 +69,8 @@ mod tests {
     #[test]
     fn warnings_are_lines_and_said_once() {
         let (send, receive) = mpsc::channel();
-        let lines = Lines { said: Mutex::default(), say: move |line: &str| send.send(line.to_string()).unwrap() };
+        let lines =
+            Lines { said: Mutex::default(), say: move |line: &str| send.send(line.to_string()).unwrap() };
         tracing::subscriber::with_default(registry().with(lines.with_filter(LevelFilter::WARN)), || {
             for _ in 0..2 {
                 tracing::warn!(bits = 7, "too\nfew");

@@ -6,12 +6,13 @@
 use super::{
     model::{ArgumentKind, Kernel},
     run::{Operand, run},
-    table::{Material, Table, words},
+    table::{Table, words},
     verify::{shape_of, symbol},
 };
 use crate::{
     bridge::hooks::*,
     interpret::{Datum, Evaluator, Frame, name_of},
+    poly::interpret::Material,
 };
 use ceria_runtime::format::params::Params;
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
@@ -96,7 +97,10 @@ impl<M: Material> KernelEvaluator<M> {
         let op =
             frame.interpreter().symbol(name).ok_or_else(|| format!("refers to @{name}, which is missing"))?;
         let table = Table::read(op)?;
-        let view = View::new(table.shape.clone(), words(&self.params, &table, &self.material)?)?;
+        let view = {
+            let words = words(context_of(op), &self.params, &table, &self.material)?;
+            View::new(table.shape.clone(), words)?
+        };
         self.tables.borrow_mut().insert(name.into(), view.clone());
         Ok(view)
     }

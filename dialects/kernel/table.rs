@@ -6,14 +6,24 @@ use crate::{
         generated::kernel::{BufType, TableKind, TableKindAttr},
         hooks::{Attribute, OperationLike, OperationRef},
     },
-    poly::{interpret::RandomMaterial, ring::Ring},
+    poly::{
+        self, Form, RnsType,
+        interpret::Material,
+        ring::{Ring, RnsPoly},
+    },
 };
 use ceria_runtime::format::{
     basis::Basis,
     params::Params,
     primes::{bit_reverse, to_montgomery},
 };
-use melior::ir::attribute::{StringAttribute, TypeAttribute};
+use melior::{
+    Context,
+    ir::{
+        attribute::{FlatSymbolRefAttribute, StringAttribute, TypeAttribute},
+        r#type::RankedTensorType,
+    },
+};
 
 /// A `kernel.table`.
 #[derive(Clone, Debug)]
@@ -57,57 +67,93 @@ impl<'c> Table<'c> {
         })
     }
 
+    /// The table as it was at the level of polynomials.
+    fn as_polynomials<'k>(
+        &self,
+        context: &'k Context,
+        params: &Params,
+    ) -> Result<poly::ops::Table<'k>, String> {
+        let basis = self.moduli.as_ref().ok_or("has no moduli")?;
+        let words = self.shape.last().copied().unwrap_or(0);
+        let period = if words == params.n() { 0 } else { words as u32 };
+        let element = RnsType::new(context, basis, Form::Eval, period)?;
+        let (kind, entry) = match self.kind {
+            TableKind::GaloisKey | TableKind::RelinKey => {
+                let shape: Vec<u64> =
+                    self.shape.iter().skip(1).take(2).map(|&extent| extent as u64).collect();
+                let kind = match self.kind {
+                    TableKind::RelinKey => poly::TableKind::RelinKey,
+                    _ => poly::TableKind::GaloisKey,
+                };
+                (kind, RankedTensorType::new(&shape, element.into(), None).into())
+            }
+            TableKind::Diagonals => (poly::TableKind::Diagonals, element.into()),
+            _ => (poly::TableKind::Plaintext, element.into()),
+        };
+        let source = self.source.and_then(|a| FlatSymbolRefAttribute::try_from(a).ok());
+        Ok(poly::ops::Table {
+            name: self.name.clone(),
+            kind,
+            values: self.values.clone(),
+            source: source.map(|symbol| symbol.value().to_string()),
+            scale: self.scale.clone(),
+            entry,
+        })
+    }
+
     /// The number of words.
     pub fn words(&self) -> usize {
         self.shape.iter().product()
     }
 }
 
-/// Where the words of keys and plaintexts come from.
-pub trait Material {
-    /// The words of a table of keys or plaintexts, Montgomery.
-    fn words(&self, params: &Params, table: &Table<'_>) -> Result<Vec<u32>, String>;
-}
-
-impl Material for RandomMaterial {
-    /// The same residues as at the level of polynomials, for tables of the same name.
-    fn words(&self, params: &Params, table: &Table<'_>) -> Result<Vec<u32>, String> {
-        let ring = Ring::new(params).map_err(|e| e.to_string())?;
-        let moduli = table.moduli.as_ref().ok_or("has no moduli")?;
-        let primes = params.primes(moduli);
-        let period = table.shape.last().copied().unwrap_or(1);
-        let name = Self::name_seed(&table.name);
-        let mut words = Vec::with_capacity(table.words());
-        let entries = table.shape[0] as u64;
-        let seeds: Vec<Vec<u64>> = match table.kind {
-            TableKind::GaloisKey | TableKind::RelinKey => {
-                let digits = table.shape[1] as u64;
-                let part = |entry, digit| (0..2).map(move |k| vec![name, entry, digit, k]);
-                (0..entries).flat_map(|entry| (0..digits).flat_map(move |digit| part(entry, digit))).collect()
-            }
-            _ => (0..entries).map(|entry| vec![name, entry]).collect(),
-        };
-        for seed in seeds {
-            let poly = Self::residues(&ring, moduli, period, &seed)?;
-            for (limb, &q) in poly.limbs.iter().zip(&primes) {
-                words.extend(limb.iter().step_by(ring.n() / period).map(|&x| to_montgomery(x, q)));
-            }
-        }
-        Ok(words)
-    }
-}
-
-/// The words of a table.
-pub fn words(params: &Params, table: &Table<'_>, material: &dyn Material) -> Result<Vec<u32>, String> {
+/// The words of a table; those of keys and plaintexts, which `material` knows, are Montgomery.
+pub fn words(
+    context: &Context,
+    params: &Params,
+    table: &Table<'_>,
+    material: &dyn Material,
+) -> Result<Vec<u32>, String> {
     let words: Vec<u32> = match table.kind {
         TableKind::Index => table.values.iter().map(|&value| value as u32).collect(),
         TableKind::Automorphism => {
             table.values.iter().flat_map(|&element| automorphism(params, element as usize)).collect()
         }
-        _ => material.words(params, table)?,
+        _ => encoded(context, params, table, material)?,
     };
     if words.len() != table.words() {
         return Err(format!("@{} has {} words, expected {}", table.name, words.len(), table.words()));
+    }
+    Ok(words)
+}
+
+/// The words of keys and plaintexts, Montgomery.
+fn encoded(
+    context: &Context,
+    params: &Params,
+    table: &Table<'_>,
+    material: &dyn Material,
+) -> Result<Vec<u32>, String> {
+    let ring = Ring::new(params).map_err(|e| e.to_string())?;
+    let basis = table.moduli.as_ref().ok_or("has no moduli")?;
+    let primes = params.primes(basis);
+    let polynomials = table.as_polynomials(context, params)?;
+    let run = ring.n() / table.shape.last().copied().filter(|&words| words > 0).unwrap_or(1);
+    let mut words = Vec::with_capacity(table.words());
+    let mut push = |poly: &RnsPoly| {
+        for (limb, &q) in poly.limbs.iter().zip(&primes) {
+            words.extend(limb.iter().step_by(run.max(1)).map(|&x| to_montgomery(x, q)));
+        }
+    };
+    for entry in 0..table.shape.first().copied().unwrap_or(0) {
+        match table.kind {
+            TableKind::GaloisKey | TableKind::RelinKey => {
+                let digits = table.shape.get(1).copied().unwrap_or(0);
+                let key = material.key(&ring, &polynomials, entry, digits, basis)?;
+                key.iter().flatten().for_each(&mut push);
+            }
+            _ => push(&material.plaintext(&ring, &polynomials, entry, basis)?),
+        }
     }
     Ok(words)
 }

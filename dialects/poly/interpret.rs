@@ -35,6 +35,29 @@ pub trait Material {
     ) -> Result<Vec<[RnsPoly; 2]>, String>;
 }
 
+impl<M: Material + ?Sized> Material for &M {
+    fn plaintext(
+        &self,
+        ring: &Ring,
+        table: &Table<'_>,
+        entry: usize,
+        basis: &Basis,
+    ) -> Result<RnsPoly, String> {
+        (**self).plaintext(ring, table, entry, basis)
+    }
+
+    fn key(
+        &self,
+        ring: &Ring,
+        table: &Table<'_>,
+        entry: usize,
+        digits: usize,
+        basis: &Basis,
+    ) -> Result<Vec<[RnsPoly; 2]>, String> {
+        (**self).key(ring, table, entry, digits, basis)
+    }
+}
+
 /// Entries drawn from the table's name and the entry's number: meaningless, but the same at every level.
 pub struct RandomMaterial;
 

@@ -102,7 +102,7 @@ pub fn write(folder: &Path, input: &BundleInput<'_, '_>) -> Result<[u8; 32], Bun
         ("host-x86_64-v3.so", Target::x86_64_v3(), 8),
         ("host-x86_64-v4.so", Target::cpu("x86-64-v4"), 16),
     ] {
-        let (code, facts) = compile(input.kernel, &target, lanes)?;
+        let (code, facts) = compile(input.kernel, &target, lanes, "main")?;
         contents.insert(file.into(), code);
         lowered = Some(facts);
     }
@@ -146,11 +146,12 @@ pub fn write(folder: &Path, input: &BundleInput<'_, '_>) -> Result<[u8; 32], Bun
     Ok(hash)
 }
 
-/// A shared library for one target. The module stays as it is.
-fn compile(
+/// A shared library for one target that exports a function. The module stays as it is.
+pub(crate) fn compile(
     kernel: OperationRef<'_, '_>,
     target: &Target,
     lanes: usize,
+    entry: &str,
 ) -> Result<(Vec<u8>, Lowered), BundleError> {
     // SAFETY: the clone is owned by `module` and destroyed with it.
     let module = unsafe {
@@ -159,7 +160,7 @@ fn compile(
         )))
     };
     plan_memory::run(module.as_operation(), &OptionValues::defaults(&[]))?;
-    let lowered = kernel_to_cpu::lower(module.as_operation(), lanes, "main")?;
+    let lowered = kernel_to_cpu::lower(module.as_operation(), lanes, entry)?;
     lower_to_llvm(module.as_operation())?;
     let object = emit(module.as_operation(), target, Form::Object)?;
     Ok((link::shared_library(&object)?, lowered))

@@ -1,118 +1,24 @@
 //! Real ciphertexts through the lowered program, against the slots that the interpreter of `ckks` computes.
 
 use super::run;
+use crate::interpret::client::{Client, ClientMaterial, from_words};
 use ceria_dialects::bridge::pass::OptionValues;
 use ceria_dialects::ckks::Placement;
 use ceria_dialects::ckks::interpret::{Ckks, Slots};
-use ceria_dialects::ckks::matrix::{Matrix, Vector};
 use ceria_dialects::ckks::types::ct;
 use ceria_dialects::context;
 use ceria_dialects::interpret::{Datum, Interpreter, symbol};
-use ceria_dialects::poly::interpret::{Material, PolyEvaluator};
-use ceria_dialects::poly::ops::Table;
-use ceria_dialects::poly::ring::{Ring, RnsPoly, inv_mod, mul_mod};
-use ceria_dialects::poly::{Form, TableKind};
+use ceria_dialects::poly::Form;
+use ceria_dialects::poly::interpret::PolyEvaluator;
+use ceria_dialects::poly::ring::RnsPoly;
 use ceria_passes::poly::merge_mod_down;
-use ceria_runtime::client::{Ciphertext, Context, KeyKind, KeySpec, PublicKey, SecretKey, SwitchKey};
-use ceria_runtime::format::basis::Basis;
 use ceria_runtime::format::params::Params;
-use ceria_runtime::format::scale::Scale;
 use ceria_runtime::format::search::SearchOptions;
-use ceria_runtime::format::text::TextParam;
 use melior::ir::operation::OperationLike;
 use melior::ir::{BlockLike, Module, OperationRef, RegionLike};
-use std::collections::BTreeMap;
-
-/// Keys of one client, and plaintexts from the values listed in the module.
-struct Client<'k> {
-    context: &'k Context,
-    secret: &'k SecretKey,
-    matrices: BTreeMap<String, Matrix>,
-    vectors: BTreeMap<String, Vector>,
-}
 
 fn no_weights(name: &str) -> Result<ndarray::ArrayD<f32>, String> {
     Err(format!("there are no weights @{name}"))
-}
-
-fn from_words(basis: &Basis, words: &[u32], n: usize) -> RnsPoly {
-    let limbs = words.chunks_exact(n).map(<[u32]>::to_vec).collect();
-    RnsPoly { basis: basis.clone(), form: Form::Eval, limbs }
-}
-
-impl Material for Client<'_> {
-    fn plaintext(
-        &self,
-        ring: &Ring,
-        table: &Table<'_>,
-        entry: usize,
-        basis: &Basis,
-    ) -> Result<RnsPoly, String> {
-        let scale = Scale::parse(table.scale.as_deref().unwrap_or("1"))?.value(ring.params());
-        let source = table.source.as_deref().unwrap_or_default();
-        let values = if table.kind == TableKind::Diagonals {
-            let [output, input, diagonal, giant] = table.values[4 * entry..4 * entry + 4] else {
-                unreachable!()
-            };
-            let all = self.matrices[source].values(&no_weights)?;
-            let found = all
-                .iter()
-                .find(|d| (d.output as i64, d.input as i64, d.diagonal) == (output, input, diagonal));
-            found.ok_or("no such diagonal")?.before_giant(giant)
-        } else {
-            self.vectors[source].values(&no_weights)?[table.values[entry] as usize].clone()
-        };
-        let encoded = self.context.encode(&values[..], scale, basis).map_err(|e| e.to_string())?;
-        Ok(from_words(basis, &encoded.words, ring.n()))
-    }
-
-    fn key(
-        &self,
-        ring: &Ring,
-        table: &Table<'_>,
-        entry: usize,
-        digits: usize,
-        basis: &Basis,
-    ) -> Result<Vec<[RnsPoly; 2]>, String> {
-        let kind = match table.kind {
-            TableKind::RelinKey => KeyKind::Relinearize,
-            _ => KeyKind::Galois(table.values[entry] as u32),
-        };
-        let params = ring.params();
-        let level =
-            (0..=params.max_level()).find(|&l| params.key_span(l) == *basis).ok_or("no such level")?;
-        let key = SwitchKey::generate(self.context, self.secret, KeySpec { kind, level })
-            .map_err(|e| e.to_string())?;
-        let part = basis.len() * ring.n();
-        let mut words = vec![0; digits * 2 * part];
-        key.expand_montgomery(self.context, basis, &mut words).map_err(|e| e.to_string())?;
-        let plain = |words: &[u32]| {
-            let mut poly = from_words(basis, words, ring.n());
-            for (limb, prime) in poly.limbs.iter_mut().zip(basis.iter()) {
-                let q = u64::from(params.prime(prime));
-                let back = inv_mod((1 << 32) % q, q);
-                limb.iter_mut().for_each(|x| *x = mul_mod(u64::from(*x), back, q) as u32);
-            }
-            poly
-        };
-        let digit = |d: usize| {
-            [
-                plain(&words[2 * d * part..(2 * d + 1) * part]),
-                plain(&words[(2 * d + 1) * part..(2 * d + 2) * part]),
-            ]
-        };
-        Ok((0..digits).map(digit).collect())
-    }
-}
-
-/// Symbols of the module by name.
-fn symbols<T>(
-    module: OperationRef<'_, '_>,
-    names: &[&str],
-    read: impl Fn(OperationRef<'_, '_>) -> Result<T, String>,
-) -> BTreeMap<String, T> {
-    let found = |name: &&str| Some(((*name).to_string(), read(symbol(module, name)?).unwrap()));
-    names.iter().filter_map(found).collect()
 }
 
 /// Where the results of `main` are.
@@ -136,41 +42,28 @@ fn check(params: &Params, text: &str, merge: bool) {
     let expected = Interpreter::new(op).with(Ckks::exact(&no_weights)).call("main", arguments).unwrap();
 
     let placements = placements(op);
-    let client = Context::new(params.clone()).unwrap();
-    let secret = SecretKey::generate(&client).unwrap();
-    let public = PublicKey::generate(&client, &secret).unwrap();
-    let material = Client {
-        context: &client,
-        secret: &secret,
-        matrices: symbols(op, &["m"], Matrix::read),
-        vectors: symbols(op, &["v"], Vector::read),
-    };
+    let client = Client::new(params).unwrap();
     run(op, &OptionValues::default()).unwrap();
     assert!(op.verify(), "{op}");
     if merge {
         merge_mod_down::run(op, &OptionValues::default()).unwrap();
         assert!(op.verify(), "{op}");
     }
-    let n = params.n();
     let mut arguments = Vec::new();
     for input in &inputs {
-        let ct = public.encrypt_slots(&client, &input[..], &Scale::level(2), 2).unwrap();
-        let basis = params.level_basis(2);
-        for words in ct.words.chunks_exact(basis.len() * n) {
-            arguments.push(Datum::object(from_words(basis, words, n)));
+        for words in client.encrypt(&Slots::real(input), &Placement::canonical(2)).unwrap() {
+            let poly = from_words(params.level_basis(2), Form::Eval, &words, params.n());
+            arguments.push(Datum::object(poly));
         }
     }
+    let material = ClientMaterial { client: &client, module: op, weights: &no_weights };
     let evaluator = PolyEvaluator::new(params, material).unwrap();
     let results = Interpreter::new(op).with(evaluator).call("main", arguments).unwrap();
     assert_eq!(results.len(), 2 * expected.len());
-    for ((result, expected), Placement { level, scale }) in
-        results.chunks_exact(2).zip(&expected).zip(placements)
-    {
-        let words = result.iter().flat_map(|part| part.get::<RnsPoly>().unwrap().limbs.concat()).collect();
-        let ct = Ciphertext { level, scale: scale.clone(), size: 2, words };
-        let plain = secret.decrypt(&client, &ct).unwrap();
-        let decoded = client.decode(&plain, scale.value(params)).unwrap();
-        for (slot, (got, want)) in decoded.iter().zip(&expected.get::<Slots>().unwrap().0).enumerate() {
+    for ((result, expected), at) in results.chunks_exact(2).zip(&expected).zip(placements) {
+        let words: Vec<_> = result.iter().map(|part| part.get::<RnsPoly>().unwrap().limbs.concat()).collect();
+        let decoded = client.decrypt(&words, &at).unwrap();
+        for (slot, (got, want)) in decoded.0.iter().zip(&expected.get::<Slots>().unwrap().0).enumerate() {
             assert!((got - want).norm() < 1e-4, "slot {slot}: {got} instead of {want}\n{op}");
         }
     }

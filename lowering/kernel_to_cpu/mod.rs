@@ -208,7 +208,7 @@ fn symbol_name(op: OperationRef<'_, '_>) -> String {
 }
 
 /// The number of buffers a function takes, and of those that follow and are marked `kernel.output`.
-fn ports(func: OperationRef<'_, '_>) -> Result<(usize, usize), PassError> {
+pub(crate) fn ports(func: OperationRef<'_, '_>) -> Result<(usize, usize), PassError> {
     let count = func.region(0)?.first_block().map_or(0, |block| block.argument_count());
     let attributes = func.attribute("arg_attrs").ok().and_then(|a| ArrayAttribute::try_from(a).ok());
     let is_output = |i: usize| {

@@ -193,7 +193,7 @@ fn approximation(
     let mut largest = 0f64;
     for inputs in probes(program, options)? {
         let expected = evaluate::network(network, &inputs)?;
-        for (a, b) in expected.iter().zip(evaluate::ciphertexts(program, &inputs)?) {
+        for (a, b) in expected.iter().zip(evaluate::ciphertexts(program, &inputs, None)?) {
             largest = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(largest, f64::max);
         }
     }

@@ -1,17 +1,17 @@
 //! Networks and ciphertext programs evaluated in the clear, on tensors.
 
 use super::compile::CompileError;
-use crate::fhe_to_ckks::signature::tensors;
+use crate::{fhe_to_ckks::signature::tensors, interpret};
 use ceria_dialects::{
     bridge::hooks::*,
-    ckks::interpret::{Ckks, Slots},
+    ckks::interpret::Slots,
     fhe::{
         access::Attributes,
         interpret::{Fhe, array, datum},
         signature::{self, Side},
         weights::Weights,
     },
-    interpret::{Datum, Interpreter},
+    interpret::Interpreter,
 };
 use ndarray::ArrayD;
 
@@ -36,10 +36,11 @@ pub fn network(
     results.iter().map(|r| array(r).map_err(internal)).collect()
 }
 
-/// The outputs of a program of `ckks`, on exact slots.
+/// The outputs of a program of `ckks` on slots: exact, or with the errors of encryption drawn from a seed.
 pub fn ciphertexts(
     module: OperationRef<'_, '_>,
     inputs: &[ArrayD<f64>],
+    noise: Option<u64>,
 ) -> Result<Vec<ArrayD<f64>>, CompileError> {
     let (function, name) = entry(module)?;
     let weights = Weights::of(module);
@@ -47,14 +48,10 @@ pub fn ciphertexts(
     let mut arguments = Vec::new();
     for (tensor, input) in tensors(function, Side::Arguments).map_err(internal)?.iter().zip(inputs) {
         let packed = tensor.layout.pack(&input.view()).map_err(internal)?;
-        arguments.extend(packed.iter().map(|slots| Datum::object(Slots::real(slots))));
+        arguments.extend(packed.iter().map(|slots| Slots::real(slots)));
     }
-    let interpreter = Interpreter::new(module).with(Ckks::exact(&read));
-    let results = interpreter.call(name, arguments).map_err(internal)?;
-    let mut slots = Vec::with_capacity(results.len());
-    for result in &results {
-        slots.push(result.get::<Slots>().map_err(internal)?.to_real());
-    }
+    let results = interpret::ciphertexts((module, name), arguments, noise, &read).map_err(internal)?;
+    let slots: Vec<Vec<f64>> = results.iter().map(Slots::to_real).collect();
     let mut rest = slots.as_slice();
     let mut outputs = Vec::new();
     for tensor in tensors(function, Side::Results).map_err(internal)? {

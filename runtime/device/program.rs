@@ -3,10 +3,8 @@
 use super::{
     bundle::Bundle,
     error::DeviceError,
-    library::HostProgram,
+    executor::{Executor, RunReport},
     memory::{Buffer, available},
-    pool::Pool,
-    profile::Profile,
     tables::{self, Sources},
 };
 use crate::{
@@ -14,17 +12,9 @@ use crate::{
         Ciphertext, Context,
         files::{Ciphertexts, EvalKeys, Hash},
     },
-    format::{
-        abi::{KernelFn, Runtime},
-        manifest::{Manifest, Port},
-    },
+    format::manifest::{Manifest, Port},
 };
 use safetensors::SafeTensors;
-use std::{
-    cell::RefCell,
-    ffi::c_void,
-    time::{Duration, Instant},
-};
 
 /// How to load a bundle.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,25 +28,7 @@ pub struct Program {
     manifest: Manifest,
     hash: Hash,
     context: Context,
-    code: HostProgram,
-    tables: Vec<Buffer>,
-    arena: Buffer,
-    pool: Pool,
-}
-
-/// What a run tells besides its results.
-#[derive(Clone, Debug)]
-pub struct RunReport {
-    /// The time of the program alone.
-    pub duration: Duration,
-    /// When which kernel ran.
-    pub profile: Profile,
-}
-
-/// What the program's calls into the runtime refer to.
-struct Running<'p> {
-    pool: &'p Pool,
-    profile: RefCell<Profile>,
+    executor: Executor,
 }
 
 impl Program {
@@ -76,7 +48,7 @@ impl Program {
             .clamp(1, 1024);
         check_memory(&manifest, threads)?;
         bundle.verify()?;
-        let code = HostProgram::load(&bundle.read(bundle.host_code()?)?)?;
+        let code = bundle.read(bundle.host_code()?)?;
         let file = tables::weights(bundle)?;
         let weights = file.as_ref().map(|file| SafeTensors::deserialize(file)).transpose();
         let weights = weights.map_err(|e| DeviceError::Weights(e.to_string()))?;
@@ -87,9 +59,8 @@ impl Program {
             tables.push(sources.build(table)?);
         }
         progress(manifest.tables.len(), manifest.tables.len());
-        let arena = Buffer::new(manifest.memory.arena_bytes.div_ceil(4) as usize);
-        let pool = Pool::new(threads, manifest.memory.scratch_bytes.div_ceil(4) as usize);
-        Ok(Self { manifest, hash: bundle.hash, context, code, tables, arena, pool })
+        let executor = Executor::new(&code, tables, &manifest.memory, threads)?;
+        Ok(Self { manifest, hash: bundle.hash, context, executor })
     }
 
     /// The bundle's hash.
@@ -124,7 +95,9 @@ impl Program {
             .flat_map(|port| (0..port.polynomials()).map(move |_| port))
             .map(|port| Buffer::new(words(port)))
             .collect();
-        let report = self.execute(&pointers, &mut results);
+        // SAFETY: the manifest's shapes, from which all buffers were made, are those that the code was compiled for: both
+        // come from one verified bundle.
+        let report = unsafe { self.executor.execute(&pointers, &mut results) };
         let mut results = results.into_iter();
         let tensors = self
             .manifest
@@ -140,26 +113,6 @@ impl Program {
             })
             .collect();
         Ok((Ciphertexts { key_pair: inputs.key_pair, tensors }, report))
-    }
-
-    fn execute(&mut self, inputs: &[*const u32], outputs: &mut [Buffer]) -> RunReport {
-        let tables: Vec<*const u32> = self.tables.iter().map(Buffer::address).collect();
-        let outputs: Vec<*mut u32> = outputs.iter_mut().map(Buffer::address_mut).collect();
-        let running = Running { pool: &self.pool, profile: RefCell::new(Profile::start()) };
-        let runtime = Runtime { parallel_for, data: (&raw const running).cast_mut().cast::<c_void>() };
-        let started = Instant::now();
-        // SAFETY: the manifest's shapes, from which all these buffers were made, are those that the code was compiled
-        // for: both come from one verified bundle.
-        unsafe {
-            (self.code.entry)(
-                &runtime,
-                tables.as_ptr(),
-                inputs.as_ptr(),
-                outputs.as_ptr(),
-                self.arena.address_mut().cast(),
-            );
-        }
-        RunReport { duration: started.elapsed(), profile: running.profile.into_inner() }
     }
 
     fn check_names(&self, inputs: &Ciphertexts) -> Result<(), DeviceError> {
@@ -205,20 +158,4 @@ fn check_memory(manifest: &Manifest, threads: usize) -> Result<(), DeviceError> 
         }
         _ => Ok(()),
     }
-}
-
-/// The runtime function behind every launch.
-unsafe extern "C" fn parallel_for(
-    runtime: *const Runtime,
-    kernel: KernelFn,
-    arguments: *const u64,
-    tiles: u64,
-    number: u64,
-) {
-    // SAFETY: `execute` passes a runtime whose data is the `Running` that lives during the call, on one thread.
-    let running = unsafe { &*(*runtime).data.cast::<Running<'_>>() };
-    let from = Instant::now();
-    // SAFETY: the program launches its own kernels with arguments made for them.
-    unsafe { running.pool.run(kernel, arguments, tiles) };
-    running.profile.borrow_mut().record(number, tiles, from);
 }

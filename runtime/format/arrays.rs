@@ -54,6 +54,8 @@ pub enum NumericArray {
     F64(ArrayD<f64>),
     /// Integers or truth values of any width.
     Int(ArrayD<i64>),
+    /// 32-bit words: residues.
+    Words(ArrayD<u32>),
 }
 
 impl NumericArray {
@@ -63,12 +65,13 @@ impl NumericArray {
             Self::F32(a) => a.shape(),
             Self::F64(a) => a.shape(),
             Self::Int(a) => a.shape(),
+            Self::Words(a) => a.shape(),
         }
     }
 
     /// Whether the elements are floats.
     pub fn is_float(&self) -> bool {
-        !matches!(self, Self::Int(_))
+        matches!(self, Self::F32(_) | Self::F64(_))
     }
 
     /// The elements as 64-bit floats.
@@ -77,6 +80,16 @@ impl NumericArray {
             Self::F32(a) => a.mapv(f64::from),
             Self::F64(a) => a.clone(),
             Self::Int(a) => a.mapv(|x| x as f64),
+            Self::Words(a) => a.mapv(f64::from),
+        }
+    }
+
+    /// The elements, unless they are floats.
+    pub fn to_integers(&self) -> Option<ArrayD<i64>> {
+        match self {
+            Self::F32(_) | Self::F64(_) => None,
+            Self::Int(a) => Some(a.clone()),
+            Self::Words(a) => Some(a.mapv(i64::from)),
         }
     }
 }
@@ -148,7 +161,7 @@ fn parse(bytes: &[u8]) -> Result<NumericArray, String> {
         "i2" => NumericArray::Int(read::<i16>(bytes)?.mapv(i64::from)),
         "u2" => NumericArray::Int(read::<u16>(bytes)?.mapv(i64::from)),
         "i4" => NumericArray::Int(read::<i32>(bytes)?.mapv(i64::from)),
-        "u4" => NumericArray::Int(read::<u32>(bytes)?.mapv(i64::from)),
+        "u4" => NumericArray::Words(read::<u32>(bytes)?),
         "i8" => NumericArray::Int(read::<i64>(bytes)?),
         _ => return Err(format!("has the type {descr}; float32, float64 and integers are supported")),
     })
@@ -175,6 +188,7 @@ pub fn write(path: &Path, arrays: &BTreeMap<String, NumericArray>) -> Result<(),
                 NumericArray::F32(a) => a.write_npy(&mut bytes),
                 NumericArray::F64(a) => a.write_npy(&mut bytes),
                 NumericArray::Int(a) => a.write_npy(&mut bytes),
+                NumericArray::Words(a) => a.write_npy(&mut bytes),
             }
             .map_err(|e| e.to_string())
         }),
@@ -192,6 +206,7 @@ fn npz(arrays: &BTreeMap<String, NumericArray>) -> Result<Vec<u8>, String> {
             NumericArray::F32(a) => writer.add_array(name.as_str(), a),
             NumericArray::F64(a) => writer.add_array(name.as_str(), a),
             NumericArray::Int(a) => writer.add_array(name.as_str(), a),
+            NumericArray::Words(a) => writer.add_array(name.as_str(), a),
         }
         .map_err(|e| e.to_string())?;
     }
@@ -215,7 +230,9 @@ mod tests {
     fn sample() -> BTreeMap<String, NumericArray> {
         let a = ArrayD::from_shape_fn(IxDyn(&[2, 3]), |i| (i[0] * 3 + i[1]) as f32);
         let b = ArrayD::from_elem(IxDyn(&[]), 7);
-        BTreeMap::from([("a".into(), NumericArray::F32(a)), ("b".into(), NumericArray::Int(b))])
+        let c = ArrayD::from_elem(IxDyn(&[2]), u32::MAX);
+        let named = [("a", NumericArray::F32(a)), ("b", NumericArray::Int(b)), ("c", NumericArray::Words(c))];
+        named.map(|(name, array)| (name.to_string(), array)).into()
     }
 
     #[test]

@@ -1,26 +1,31 @@
 //! `ceria interpret`: a function of an MLIR file, run on arrays.
 //!
-//! Arguments are found in the input by their name (`fhe.name`, `ckks.name`) or as `arg0`, `arg1`, ... Tensors of `fhe`
-//! are real arrays, ciphertexts of `ckks` slot vectors, polynomials of `poly` and buffers of `kernel` residues.
+//! The work is [`ceria_lowering::interpret`]'s; here are the files, and the comparison with what is expected.
 
-use super::network;
-use anyhow::{Context as _, Result, anyhow, bail};
-use ceria_dialects::{
-    ckks::interpret::{Ckks, Slots, slot_count},
-    fhe::{
-        interpret::Fhe,
-        signature::{self, Side},
-        weights::Weights,
-    },
-    interpret::{Datum, Interpreter, symbol},
-};
-use ceria_lowering::pipelines::compile::root;
+use super::{network, verify::difference};
+use anyhow::{Context as _, Result, bail};
+use ceria_lowering::interpret::{Request, inputs::Inputs, run as run_function};
 use ceria_runtime::format::arrays::{self, NumericArray};
-use melior::ir::{OperationRef, TypeLike, attribute::StringAttribute};
-use ndarray::{ArrayD, IxDyn};
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// Run a function of an MLIR file of any of the four dialects.
+///
+/// Arrays are found in the input by an argument's name (fhe.name, ckks.name), or as arg0, arg1, ...; results have names, or are
+/// result0, result1, ... By dialect:
+///
+/// fhe: real arrays of the tensors' shapes.
+///
+/// ckks: tensors where the function records their layouts (as fhe-to-ckks makes it), else slot vectors, which may be shorter
+/// than the slots by a power of two and are then repeated.
+///
+/// poly: integers [limbs, N], residues in the form that the type says; a sparse polynomial has its period instead of N, a tensor
+/// of polynomials its extents in front.
+///
+/// kernel: integers in the buffer's shape. Results are the buffers marked kernel.output.
+///
+/// Tables of keys and plaintexts are arrays named @table: [entries, limbs, N] (or the period) for plaintexts, [entries,
+/// digits, 2, limbs, N] for keys, in evaluation form and not in Montgomery form. Plaintexts whose ckks.vector or ckks.matrix
+/// is in the module need no array.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The file.
@@ -28,114 +33,120 @@ pub struct Arguments {
     /// The function.
     #[arg(long, value_name = "NAME", default_value = "main")]
     entry: String,
-    /// The arguments: an .npz file with one array an argument.
+    /// The arguments: an .npz file with one array an argument, or a .npy file for a function of one argument.
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
+    /// Draw arguments and tables that the input lacks: reals in the argument's range or [-1, 1], residues below all primes. The
+    /// same seed and name give the same array at every level.
+    #[arg(long, value_name = "SEED")]
+    random: Option<u64>,
+    /// Draw the errors of encryption, with the deviations that ckks-estimate-noise predicts with.
+    #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
+    noise: Option<u64>,
+    /// Lower the function to code for this machine and run that. Arguments of fhe and ckks are encrypted for it and results are
+    /// decrypted.
+    #[arg(long)]
+    native: bool,
+    /// The placed ckks program that a file of poly or kernel was lowered from: a client encrypts that program's arguments,
+    /// makes the keys, and decrypts the results.
+    #[arg(long, value_name = "CKKS.mlir")]
+    client: Option<PathBuf>,
     /// Where the results go, .npz or .npy; printed if absent.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Fail unless the results are those of this file.
+    #[arg(long, value_name = "FILE")]
+    expect: Option<PathBuf>,
+    /// The largest difference from what is expected that is not a failure.
+    #[arg(long, value_name = "DIFFERENCE", default_value_t = 0.0, requires = "expect")]
+    tolerance: f64,
 }
 
 /// `ceria interpret`.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    ceria_lowering::register()?;
     let context = ceria_dialects::context();
     let module = network::read(&context, &arguments.file)?;
-    let function = symbol(root(&module), &arguments.entry)
-        .with_context(|| format!("{} has no function @{}", arguments.file.display(), arguments.entry))?;
+    let client = arguments.client.as_ref().map(|path| network::read(&context, path)).transpose()?;
     let given = match &arguments.input {
         Some(path) => arrays::read(path)?,
         None => BTreeMap::new(),
     };
-    let data = (0..signature::count(function, Side::Arguments))
-        .map(|index| {
-            let name = name(function, Side::Arguments, index, "arg");
-            let array = given.get(&name).or(given.get(&format!("arg{index}"))).with_context(|| {
-                let names: Vec<_> = given.keys().map(|n| format!("'{n}'")).collect();
-                format!("the input has no array '{name}' for argument {index}; it has {}", names.join(", "))
-            })?;
-            argument(function, index, array).with_context(|| format!("argument {index} ('{name}')"))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let weights = Weights::of(root(&module));
-    let read = |name: &str| weights.get(name).map_err(|e| e.to_string());
-    let interpreter = Interpreter::new(root(&module)).with(Fhe).with(Ckks::exact(&read));
-    let results = interpreter.call(&arguments.entry, data)?;
-    let mut named = BTreeMap::new();
-    for (index, result) in results.iter().enumerate() {
-        named.insert(name(function, Side::Results, index, "result"), to_array(result)?);
-    }
-    match &arguments.output {
-        Some(path) => arrays::write(path, &named)?,
-        None => {
-            for (name, array) in &named {
-                match array {
-                    NumericArray::Int(a) => println!("{name} = {a}"),
-                    other => println!("{name} = {}", other.to_f64()),
+    let expected = arguments.expect.as_ref().map(|path| arrays::read(path)).transpose()?;
+    let request = Request {
+        module: &module,
+        entry: &arguments.entry,
+        inputs: Inputs { arrays: &given, random: arguments.random },
+        noise: arguments.noise,
+        native: arguments.native,
+        client: client.as_ref(),
+    };
+    let shown = arguments.file.display();
+    let results = run_function(&request).with_context(|| format!("{shown}"))?;
+    match (&arguments.output, &expected) {
+        (Some(path), _) => arrays::write(path, &results)?,
+        (None, None) => {
+            for (name, array) in &results {
+                match array.to_integers() {
+                    Some(integers) => println!("{name} = {integers}"),
+                    None => println!("{name} = {}", array.to_f64()),
                 }
             }
         }
+        _ => {}
     }
+    expected.map_or(Ok(()), |expected| compare(&results, &expected, arguments.tolerance))
+}
+
+/// Fails unless the arrays have the same names and shapes and differ by no more than the tolerance.
+fn compare(
+    found: &BTreeMap<String, NumericArray>,
+    expected: &BTreeMap<String, NumericArray>,
+    tolerance: f64,
+) -> Result<()> {
+    let names =
+        |arrays: &BTreeMap<String, NumericArray>| arrays.keys().cloned().collect::<Vec<_>>().join(", ");
+    // A .npy file has no names.
+    let only = || (expected.len() == 1 && found.len() == 1).then(|| expected.get("")).flatten();
+    if only().is_none() && !found.keys().eq(expected.keys()) {
+        bail!("the results are {}, expected were {}", names(found), names(expected));
+    }
+    let mut worst = 0f64;
+    for (name, array) in found {
+        let Some(wanted) = expected.get(name).or_else(only) else { continue };
+        if array.shape() != wanted.shape() {
+            bail!("'{name}' has shape {:?}, expected was {:?}", array.shape(), wanted.shape());
+        }
+        let off = difference(&array.to_f64(), &wanted.to_f64());
+        if off.is_nan() || off > tolerance {
+            bail!("'{name}' differs by {off:.3e} from what is expected, more than {tolerance:e}");
+        }
+        worst = worst.max(off);
+    }
+    println!("as expected: the largest difference is {worst:.3e}");
     Ok(())
 }
 
-/// The name of an argument or result; parts of one tensor are numbered.
-fn name(function: OperationRef<'_, '_>, side: Side, index: usize, stem: &str) -> String {
-    let text = |name: &str| {
-        let attribute = signature::get(function, side, index, name)?;
-        Some(StringAttribute::try_from(attribute).ok()?.value().to_string())
-    };
-    if let Some(name) = text(signature::NAME) {
-        return name;
-    }
-    let part = signature::get(function, side, index, "ckks.part")
-        .and_then(|a| melior::ir::attribute::IntegerAttribute::try_from(a).ok())
-        .map(|a| a.value());
-    match (text("ckks.name"), part) {
-        (Some(name), Some(part)) => format!("{name}.{part}"),
-        (Some(name), None) => name,
-        _ => format!("{stem}{index}"),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::ArrayD;
 
-/// An array as the value of an argument.
-fn argument(function: OperationRef<'_, '_>, index: usize, array: &NumericArray) -> Result<Datum> {
-    let ty = signature::type_of(function, Side::Arguments, index).context("has no type")?;
-    if let Some(expected) = ceria_dialects::fhe::access::shape_of(ty) {
-        if array.shape() != expected {
-            bail!("has shape {:?}, the function takes {expected:?}", array.shape());
-        }
-        return Ok(ceria_dialects::fhe::interpret::datum(array.to_f64()));
+    #[test]
+    fn differences_are_found() {
+        let named = |name: &str, values: Vec<f64>| {
+            let array = ArrayD::from_shape_vec(vec![values.len()], values).unwrap_or_default();
+            BTreeMap::from([(name.to_string(), NumericArray::F64(array))])
+        };
+        let found = named("y", vec![1.0, 2.0]);
+        let wrong =
+            |expected, tolerance| compare(&found, &expected, tolerance).map_err(|e| e.to_string()).err();
+        assert_eq!(wrong(named("y", vec![1.0, 2.0]), 0.0), None);
+        assert_eq!(wrong(named("", vec![1.0, 2.0]), 0.0), None);
+        assert_eq!(wrong(named("y", vec![1.0, 2.5]), 0.5), None);
+        assert!(wrong(named("y", vec![1.0, 2.5]), 0.4).is_some_and(|e| e.contains("differs by 5.000e-1")));
+        assert!(wrong(named("y", vec![1.0, f64::NAN]), 9.0).is_some());
+        assert!(wrong(named("y", vec![1.0]), 9.0).is_some_and(|e| e.contains("shape")));
+        assert!(wrong(named("z", vec![1.0, 2.0]), 9.0).is_some_and(|e| e.contains("expected were z")));
     }
-    if ceria_dialects::ckks::types::is_ct(ty) {
-        let slots: Vec<f64> = array.to_f64().iter().copied().collect();
-        let count = slot_count(function).unwrap_or(slots.len());
-        if slots.is_empty() || !count.is_multiple_of(slots.len()) {
-            bail!("has {} elements, which do not fill {count} slots evenly", slots.len());
-        }
-        // A short vector is repeated over the slots.
-        let filled: Vec<f64> = slots.iter().copied().cycle().take(count).collect();
-        return Ok(Datum::object(Slots::real(&filled)));
-    }
-    if ty.is_index() || ty.is_integer() {
-        return Ok(Datum::Int(array.to_f64().iter().next().copied().unwrap_or(0.0) as i64));
-    }
-    bail!("has the type {ty}, which no array can give a value to")
-}
-
-/// A result as an array.
-fn to_array(datum: &Datum) -> Result<NumericArray> {
-    let wrong = |e: String| anyhow!(e);
-    Ok(match datum {
-        Datum::Int(value) => NumericArray::Int(ArrayD::from_elem(IxDyn(&[]), *value)),
-        Datum::Float(value) => NumericArray::F64(ArrayD::from_elem(IxDyn(&[]), *value)),
-        Datum::Tensor(_) => NumericArray::F64(ceria_dialects::fhe::interpret::array(datum).map_err(wrong)?),
-        Datum::Object(_) => {
-            let slots = datum.get::<Slots>().map_err(wrong)?.to_real();
-            NumericArray::F64(ArrayD::from_shape_vec(IxDyn(&[slots.len()]), slots)?)
-        }
-        Datum::List(list) => {
-            let items = list.items.iter().map(Datum::int).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
-            NumericArray::Int(ArrayD::from_shape_vec(IxDyn(&list.shape), items)?)
-        }
-    })
 }

@@ -33,6 +33,9 @@ pub struct SimulateArguments {
     bundle: PathBuf,
     #[command(flatten)]
     input: InputArguments,
+    /// Draw the errors of encryption, with the deviations that the predicted error is made of.
+    #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
+    noise: Option<u64>,
     /// Where the outputs go, .npz or .npy.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -63,7 +66,7 @@ type Values = BTreeMap<String, ArrayD<f64>>;
 pub fn simulate(arguments: &SimulateArguments) -> Result<()> {
     let client = Client::open(&arguments.bundle)?;
     let values = inputs::read(&arguments.input, &client.manifest.inputs)?;
-    let outputs = simulated(&arguments.bundle, &client, &values)?;
+    let outputs = simulated(&arguments.bundle, &client, &values, arguments.noise)?;
     let mut arrays = BTreeMap::new();
     for port in &client.manifest.outputs {
         arrays.insert(port.name.clone(), inputs::post_process(&outputs[&port.name], &port.post)?);
@@ -79,25 +82,26 @@ fn intermediate(bundle: &Path, client: &Client, file: &str) -> Result<String> {
     Ok(String::from_utf8(bytes)?)
 }
 
-/// The placed program on slots.
-pub fn simulated(bundle: &Path, client: &Client, values: &Values) -> Result<Values> {
-    evaluated(bundle, client, values, PLACED, evaluate::ciphertexts)
+/// The placed program on slots; with a seed, with errors of encryption.
+pub fn simulated(bundle: &Path, client: &Client, values: &Values, noise: Option<u64>) -> Result<Values> {
+    evaluated(bundle, client, values, PLACED, &|module, inputs| evaluate::ciphertexts(module, inputs, noise))
 }
 
 /// The network as its author wrote it.
 pub fn clear(bundle: &Path, client: &Client, values: &Values) -> Result<Values> {
-    evaluated(bundle, client, values, CLEAR, evaluate::network)
+    evaluated(bundle, client, values, CLEAR, &evaluate::network)
 }
 
 /// A way of evaluating a module.
-type Evaluate = fn(OperationRef<'_, '_>, &[ArrayD<f64>]) -> Result<Vec<ArrayD<f64>>, CompileError>;
+type Evaluate<'e> =
+    dyn Fn(OperationRef<'_, '_>, &[ArrayD<f64>]) -> Result<Vec<ArrayD<f64>>, CompileError> + 'e;
 
 fn evaluated(
     bundle: &Path,
     client: &Client,
     values: &Values,
     file: &str,
-    evaluate: Evaluate,
+    evaluate: &Evaluate<'_>,
 ) -> Result<Values> {
     let context = ceria_dialects::context();
     let module = network::parse(&context, &intermediate(bundle, client, file)?, file, bundle)?;
@@ -160,7 +164,7 @@ pub fn check(arguments: &CheckArguments) -> Result<()> {
     let client = Client::open(&arguments.bundle)?;
     let values = inputs::read(&arguments.input, &client.manifest.inputs)?;
     let expected = clear(&arguments.bundle, &client, &values)?;
-    let approximated = simulated(&arguments.bundle, &client, &values)?;
+    let approximated = simulated(&arguments.bundle, &client, &values, None)?;
     let mut session = Session::open(&arguments.bundle, arguments.threads)?;
     let (outputs, time) = session.infer(&values)?;
     let mut worst = 0f64;
