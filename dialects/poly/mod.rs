@@ -5,6 +5,7 @@ pub mod fold;
 pub mod infer;
 pub mod interpret;
 pub mod ops;
+pub mod random;
 pub mod ring;
 #[cfg(test)]
 mod tests;

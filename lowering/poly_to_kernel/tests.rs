@@ -2,11 +2,17 @@
 
 use super::run;
 use crate::ckks_to_poly;
-use ceria_dialects::bridge::pass::OptionValues;
+use crate::interpret::{
+    self, Request,
+    inputs::{Arrays, Inputs},
+};
+use crate::pipelines::compile::clone;
+use ceria_dialects::bridge::pass::{OptionValues, run_pipeline};
 use ceria_dialects::context;
 use ceria_dialects::interpret::{Datum, Interpreter, symbol};
 use ceria_dialects::kernel::interpret::{KernelEvaluator, View};
 use ceria_dialects::poly::interpret::{PolyEvaluator, RandomMaterial};
+use ceria_dialects::poly::random::{Shape, program};
 use ceria_dialects::poly::ring::{Ring, RnsPoly};
 use ceria_dialects::poly::{RnsType, infer};
 use ceria_passes::poly::{expand_keyswitch, merge_mod_down};
@@ -238,5 +244,78 @@ fn linear_transforms() {
     let sparse = "array<i64: 0, 3, 5, 6>, array<i64: 1>, array<i64: -8, -3, 7>, array<i64: 2>";
     for merge in [false, true] {
         check_ckks(&Params::toy(5, 2, 2), &matrix(sparse, 9), merge);
+    }
+}
+
+/// Interprets a module's `main` as `poly`, as `kernel` and compiled, on drawn residues and tables.
+fn check_native(context: &Context, params: &Params, text: &str) {
+    let module = parse(context, params, text);
+    assert!(module.as_operation().verify(), "{text}");
+    let arrays = Arrays::new();
+    let results = |module: &Module<'_>, native| {
+        let inputs = Inputs { arrays: &arrays, random: Some(1) };
+        let request = Request { module, entry: "main", inputs, noise: None, native, client: None };
+        interpret::run(&request).unwrap_or_else(|e| panic!("{e}\n{text}\n{}", module.as_operation()))
+    };
+    let expected = results(&module, false);
+    let lowered = clone(&module).unwrap();
+    let pipeline = "poly-expand-keyswitch,canonicalize,cse,poly-to-kernel";
+    run_pipeline(&lowered.as_operation(), pipeline).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    for (found, how) in [(results(&lowered, false), "kernels"), (results(&lowered, true), "code")] {
+        for (name, array) in &expected {
+            assert!(
+                found.get(name) == Some(array),
+                "{how}: {name} differs\n{text}\n{}",
+                lowered.as_operation()
+            );
+        }
+    }
+}
+
+#[test]
+fn random_programs_give_the_same_residues_at_each_level() {
+    crate::register().unwrap();
+    let context = context();
+    for seed in 0..16 {
+        let shape = Shape { n: 32, ops: 16, loops: seed as usize % 3 };
+        check_native(&context, &Params::toy(5, 2, 2), &program(seed, shape));
+    }
+}
+
+#[test]
+fn random_programs_are_legal_and_varied() {
+    let context = context();
+    let params = Params::toy(5, 2, 2);
+    let mut all = String::new();
+    for seed in 100..160 {
+        let text = program(seed, Shape { n: 32, ops: 24, loops: 1 });
+        assert!(parse(&context, &params, &text).as_operation().verify(), "{text}");
+        all += &text;
+    }
+    for op in [
+        "add",
+        "sub",
+        "mul",
+        "mac",
+        "neg",
+        "mul_const",
+        "add_const",
+        "ntt",
+        "intt",
+        "automorphism",
+        "extract_limbs",
+        "concat_limbs",
+        "bconv",
+        "scale_up",
+        "mod_up",
+        "mod_down",
+        "rescale",
+        "decompose",
+        "inner_product",
+        "weighted_sum",
+        "at",
+        "zero",
+    ] {
+        assert!(all.contains(&format!("poly.{op} ")), "no program has a poly.{op}");
     }
 }
