@@ -85,12 +85,18 @@ fn arrays_that_do_not_fit_are_refused() {
     };
     assert_eq!(with("arg0", words(&[2, 8], |_| 0)), "'arg0' has shape [2, 8], the function takes [2, 16]");
     let q = Params::toy(4, 1, 1).q[0];
-    assert!(with("arg0", words(&[2, 16], |_| q)).contains(&format!("has {q} at place 0, where words are below {q}")));
+    assert!(
+        with("arg0", words(&[2, 16], |_| q))
+            .contains(&format!("has {q} at place 0, where words are below {q}"))
+    );
     let floats = NumericArray::F64(ArrayD::zeros(IxDyn(&[2, 16])));
     assert!(with("arg0", floats).contains("holds floats"));
     let negative = NumericArray::Int(ArrayD::from_elem(IxDyn(&[2, 16]), -1));
     assert!(with("arg0", negative).contains("has -1 at place 0"));
-    assert!(with("@mask", words(&[2, 4], |_| 0)).contains("'@mask' has shape [2, 4], the function takes [2, 2, 4]"));
+    assert!(
+        with("@mask", words(&[2, 4], |_| 0))
+            .contains("'@mask' has shape [2, 4], the function takes [2, 2, 4]")
+    );
     assert!(with("@mask", words(&[2, 2, 4], |_| u32::MAX)).contains("'@mask' has 4294967295 at place"));
 }
 
@@ -105,5 +111,7 @@ fn functions_that_cannot_be_run_say_why() {
     }";
     let three = Arrays::from([("arg0".into(), NumericArray::Int(ArrayD::from_elem(IxDyn(&[]), 3)))]);
     assert!(first(number, &three, false).is_ok());
-    assert!(first(number, &three, true).unwrap_err().contains("takes a number, which compiled functions cannot"));
+    assert!(
+        first(number, &three, true).unwrap_err().contains("takes a number, which compiled functions cannot")
+    );
 }

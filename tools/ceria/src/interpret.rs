@@ -8,25 +8,23 @@ use ceria_lowering::interpret::{Request, inputs::Inputs, run as run_function};
 use ceria_runtime::format::arrays::{self, NumericArray};
 use std::{collections::BTreeMap, path::PathBuf};
 
+/// What `--help` says after the options.
+const ARRAYS: &str = "\
+Arrays are found in the input by an argument's name (fhe.name, ckks.name), or as arg0, arg1, ...; results have names, or
+are result0, result1, ... By dialect:
+  fhe: real arrays in the tensors' shapes.
+  ckks: tensors where the function records their layouts (as fhe-to-ckks makes it), else slot vectors; one that is
+    shorter than the slots by a power of two is repeated.
+  poly: integers [limbs, N], residues in the form that the type says; a sparse polynomial has its period instead of N, a
+    tensor of polynomials its extents in front.
+  kernel: integers in the buffer's shape. Results are the buffers marked kernel.output.
+Tables of keys and plaintexts are arrays named @table: [entries, limbs, N] (or the period) for plaintexts, [entries,
+digits, 2, limbs, N] for keys, in evaluation form and not in Montgomery form. Plaintexts whose ckks.vector or ckks.matrix
+is in the module need no array.";
+
 /// Run a function of an MLIR file of any of the four dialects.
-///
-/// Arrays are found in the input by an argument's name (fhe.name, ckks.name), or as arg0, arg1, ...; results have names, or are
-/// result0, result1, ... By dialect:
-///
-/// fhe: real arrays of the tensors' shapes.
-///
-/// ckks: tensors where the function records their layouts (as fhe-to-ckks makes it), else slot vectors, which may be shorter
-/// than the slots by a power of two and are then repeated.
-///
-/// poly: integers [limbs, N], residues in the form that the type says; a sparse polynomial has its period instead of N, a tensor
-/// of polynomials its extents in front.
-///
-/// kernel: integers in the buffer's shape. Results are the buffers marked kernel.output.
-///
-/// Tables of keys and plaintexts are arrays named @table: [entries, limbs, N] (or the period) for plaintexts, [entries,
-/// digits, 2, limbs, N] for keys, in evaluation form and not in Montgomery form. Plaintexts whose ckks.vector or ckks.matrix
-/// is in the module need no array.
 #[derive(clap::Args)]
+#[command(after_long_help = ARRAYS)]
 pub struct Arguments {
     /// The file.
     file: PathBuf,
