@@ -95,11 +95,11 @@ impl Recipes {
     }
 }
 
-/// The lowest level whose primes include those of a key.
+/// The lowest level whose keys have these primes.
 fn level_of(moduli: &Basis, params: &Params) -> u32 {
     let q = moduli.q_part();
     (0..=params.max_level())
-        .find(|&level| q.is_subset(params.level_basis(level)))
+        .find(|&level| q.is_subset(&params.key_span(level)))
         .unwrap_or(params.max_level())
 }
 

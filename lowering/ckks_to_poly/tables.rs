@@ -54,14 +54,20 @@ impl<'c> Tables<'c> {
         Self { context, params: params.clone(), taken, homes, tables: RefCell::default() }
     }
 
-    /// The level of the table that has a key used at `level`: that of its highest use, unless digits are missing at
-    /// `level` between others.
-    fn home(&self, kind: KeyKind, level: u32) -> u32 {
+    /// The table that has a key used at `level`: what its name ends with, and its primes. That is the table of the highest
+    /// level at which the key is used, over the primes of all levels below; but where a level lacks digits that others
+    /// have before its own, its digits are not the leading ones there, and it has a table over its own primes.
+    fn home(&self, kind: KeyKind, level: u32) -> (String, Basis) {
         let home = self.homes.get(&kind).map_or(level, |&home| home.max(level));
-        let held = self.params.digits(&self.params.key_span(home));
+        let span = self.params.key_span(home);
+        let held = self.params.digits(&span);
         let used = self.params.digits(self.params.level_basis(level));
         let leading = used.iter().zip(&held).all(|(used, held)| used.is_subset(held));
-        if leading { home } else { level }
+        if leading {
+            (home.to_string(), span)
+        } else {
+            (format!("{level}_only"), self.params.key_basis(level))
+        }
     }
 
     /// The parameters.
@@ -106,10 +112,11 @@ impl<'c> Tables<'c> {
     /// The tables of keys and of Galois elements that have an element to be used at `level`, and its place in both.
     pub fn galois(&self, level: u32, element: u64) -> Built<(String, String, i64)> {
         let kind = u32::try_from(element).map(KeyKind::Galois);
-        let home = self.home(kind.map_err(|_| PassError::new("a Galois element is too large"))?, level);
+        let kind = kind.map_err(|_| PassError::new("a Galois element is too large"))?;
+        let (home, basis) = self.home(kind, level);
         let keys = self.own(&format!("galois_keys_{home}"));
         let elements = self.own(&format!("galois_elements_{home}"));
-        let key_type = self.key_over(&self.params.key_span(home))?;
+        let key_type = self.key_over(&basis)?;
         let mut tables = self.tables.borrow_mut();
         let mut place = 0;
         for (name, kind, ty) in [
@@ -133,9 +140,9 @@ impl<'c> Tables<'c> {
 
     /// The table with the relinearisation key to be used at `level`.
     pub fn relin(&self, level: u32) -> Built<String> {
-        let home = self.home(KeyKind::Relinearize, level);
+        let (home, basis) = self.home(KeyKind::Relinearize, level);
         let name = self.own(&format!("relin_key_{home}"));
-        let ty = self.key_over(&self.params.key_span(home))?;
+        let ty = self.key_over(&basis)?;
         self.tables.borrow_mut().entry(name.clone()).or_insert_with(|| Table {
             kind: TableKind::RelinKey,
             values: Vec::new(),

@@ -92,6 +92,30 @@ fn levels_that_restore_primes_are_reached_at_the_same_scale() {
 }
 
 #[test]
+fn keys_serve_levels_that_lack_the_first_digits() {
+    let options = SearchOptions {
+        min_log_n: 8,
+        max_log_n: 8,
+        digit: Some(2),
+        test_only_insecure: true,
+        ..SearchOptions::default()
+    };
+    let params = Params::search(3, 34, 46, &options).unwrap();
+    let first = &params.digits(&params.key_span(2))[0];
+    assert!(params.level_basis(2).is_disjoint(first), "{params}");
+    let text = "func.func @main(%x: !ckks.ct<2, S(2)>, %y: !ckks.ct<2, S(2)>) -> (!ckks.ct<2, S(2)>, !ckks.ct<1, S(2)>, !ckks.ct<1, S(1)>) {
+      %0 = ckks.rotate %x {step = 1} : !ckks.ct<2, S(2)>
+      %1 = ckks.level_reduce %y : !ckks.ct<2, S(2)>
+      %2 = ckks.rotate %1 {step = 1} : !ckks.ct<1, S(2)>
+      %3 = ckks.mul %x, %y : !ckks.ct<2, S(2)>, !ckks.ct<2, S(2)>
+      %4 = ckks.relinearize %3 : !ckks.ct<2, S(1)*D(2), 3>
+      %5 = ckks.rescale %4 : !ckks.ct<2, S(1)*D(2)>
+      return %0, %2, %5 : !ckks.ct<2, S(2)>, !ckks.ct<1, S(2)>, !ckks.ct<1, S(1)>
+    }";
+    check(&params, text, false);
+}
+
+#[test]
 fn products_and_rotations_decrypt_to_their_slots() {
     let text = "ckks.vector @v {parts = 1, values = [array<f64: 0.5, -1.0, 0.25, 2.0>]}
     func.func @main(%x: !ckks.ct<2, S(2)>, %y: !ckks.ct<2, S(2)>) -> (!ckks.ct<1, S(1)>, !ckks.ct<1, S(1)>) {

@@ -51,7 +51,8 @@ module attributes {ckks.params = #ckks.params<log_n = 4, q = [97, 193, 257], p =
 // Entries are sorted by output and giant step; missing diagonals have none.
 // CHECK-DAG: poly.table diagonals @m_diagonals [0, 0, 0, 0, 0, 0, 2, 2, 0, 0, 3, 2] from @m scale "S(1)" : !poly.rns<q[0:2]+p[0:2], eval, period = 4>
 // CHECK-DAG: poly.table index @m_choice [0, 0, 1] : index
-// CHECK-DAG: poly.table index @m_giant_0_bounds [1, 3] : index
+// CHECK-DAG: poly.table index @m_giant_0_starts [1] : index
+// CHECK-DAG: poly.table index @m_giant_0_ends [3] : index
 ckks.matrix @m {slots = 8, inputs = 1, outputs = 1, period = 2, split = array<i64: 2, 0>, diagonals = [array<i64: 0, 2, 3>],
                 values = [array<f64: 1.0, 2.0>, array<f64: 1.0, 2.0>, array<f64: 1.0, 2.0>]}
 
