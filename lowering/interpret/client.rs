@@ -107,7 +107,8 @@ impl Material for ClientMaterial<'_> {
         let key = self.client.switch_key(KeySpec { kind, level }).map_err(|e| e.to_string())?;
         let held = params.digits(&params.key_span(level));
         let pair = |used: &Basis| {
-            let place = held.iter().position(|held| used.is_subset(held)).ok_or("has a digit that no key has")?;
+            let place =
+                held.iter().position(|held| used.is_subset(held)).ok_or("has a digit that no key has")?;
             let parts = key.digit(&self.client.context, place).ok_or("has a digit too many")?;
             Ok(parts.map(|part| {
                 let limbs = basis.iter().filter_map(|prime| part.limb(prime).map(<[u32]>::to_vec)).collect();

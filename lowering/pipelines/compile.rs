@@ -200,16 +200,18 @@ fn approximation(
     Ok(largest)
 }
 
-/// The error of approximations on a few inputs, which are calibration samples or random numbers in the arguments'
-/// ranges, and that of encryption as `ckks-estimate-noise` predicts it.
+/// The errors of approximations and of encryption on a few inputs, which are calibration samples or random numbers in the
+/// arguments' ranges.
 fn predict(
     network: OperationRef<'_, '_>,
     placed: OperationRef<'_, '_>,
     options: &Options,
 ) -> Result<Prediction, CompileError> {
-    let function = signature::network(placed).map_err(CompileError::Internal)?;
     let approximation = approximation(network, placed, options)?;
-    let noise = function.f64s("ckks.error").unwrap_or_default().into_iter().fold(0.0, f64::max);
+    let mut noise = 0f64;
+    for inputs in probes(placed, options)? {
+        noise = noise.max(evaluate::noise(placed, &inputs)?);
+    }
     let error = approximation + LARGEST_DEVIATION * noise;
     Ok(Prediction { precision_bits: Some(-error.log2()), max_error: Some(error), seconds: None })
 }

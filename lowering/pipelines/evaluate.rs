@@ -12,7 +12,9 @@ use ceria_dialects::{
         weights::Weights,
     },
     interpret::Interpreter,
+    params_of,
 };
+use ceria_passes::ckks::noise::Trace;
 use ndarray::ArrayD;
 
 fn internal(error: impl ToString) -> CompileError {
@@ -36,6 +38,26 @@ pub fn network(
     results.iter().map(|r| array(r).map_err(internal)).collect()
 }
 
+/// The slots of the arguments of a function of `ckks` that records its tensors.
+fn packed(function: OperationRef<'_, '_>, inputs: &[ArrayD<f64>]) -> Result<Vec<Slots>, CompileError> {
+    let mut arguments = Vec::new();
+    for (tensor, input) in tensors(function, Side::Arguments).map_err(internal)?.iter().zip(inputs) {
+        let packed = tensor.layout.pack(&input.view()).map_err(internal)?;
+        arguments.extend(packed.iter().map(|slots| Slots::real(slots)));
+    }
+    Ok(arguments)
+}
+
+/// The largest standard deviation of the error of encryption in an output of a placed program on these inputs.
+pub fn noise(module: OperationRef<'_, '_>, inputs: &[ArrayD<f64>]) -> Result<f64, CompileError> {
+    let (function, name) = entry(module)?;
+    let params = params_of(module).ok_or_else(|| internal("the program has no parameters"))?;
+    let weights = Weights::of(module);
+    let read = |name: &str| weights.get(name).map_err(|e| e.to_string());
+    let trace = Trace::on(module, name, &read, packed(function, inputs)?)?;
+    Ok(trace.errors(&params).into_iter().fold(0.0, f64::max))
+}
+
 /// The outputs of a program of `ckks` on slots: exact, or with the errors of encryption drawn from a seed.
 pub fn ciphertexts(
     module: OperationRef<'_, '_>,
@@ -45,11 +67,7 @@ pub fn ciphertexts(
     let (function, name) = entry(module)?;
     let weights = Weights::of(module);
     let read = |name: &str| weights.get(name).map_err(|e| e.to_string());
-    let mut arguments = Vec::new();
-    for (tensor, input) in tensors(function, Side::Arguments).map_err(internal)?.iter().zip(inputs) {
-        let packed = tensor.layout.pack(&input.view()).map_err(internal)?;
-        arguments.extend(packed.iter().map(|slots| Slots::real(slots)));
-    }
+    let arguments = packed(function, inputs)?;
     let results = interpret::ciphertexts((module, name), arguments, noise, &read).map_err(internal)?;
     let slots: Vec<Vec<f64>> = results.iter().map(Slots::to_real).collect();
     let mut rest = slots.as_slice();

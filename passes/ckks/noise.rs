@@ -87,26 +87,45 @@ impl Trace {
     ) -> Result<Self, PassError> {
         let op = ceria_dialects::interpret::symbol(module, function)
             .ok_or_else(|| PassError::op(&module, format!("has no function @{function}")))?;
-        let arguments = super::ir::body(op).map(super::ir::arguments).unwrap_or_default();
+        let count = super::ir::body(op).map(super::ir::arguments).unwrap_or_default().len();
+        let mut random = ChaCha8Rng::seed_from_u64(0x6365_7269);
+        let mut input = |index| {
+            let [low, high] = range(op, index).unwrap_or([-1.0, 1.0]);
+            let centre = 0f64.clamp(low, high);
+            let (low, high) = (centre + (low - centre) * size, centre + (high - centre) * size);
+            Slots::real(&(0..slots).map(|_| random.random_range(low..=high)).collect::<Vec<_>>())
+        };
+        Self::on(module, function, weights, (0..count).map(&mut input).collect())
+    }
+
+    /// Runs a placed function on these slots, one vector a ciphertext.
+    pub fn on(
+        module: OperationRef<'_, '_>,
+        function: &str,
+        weights: &Weights<'_>,
+        arguments: Vec<Slots>,
+    ) -> Result<Self, PassError> {
+        let op = ceria_dialects::interpret::symbol(module, function)
+            .ok_or_else(|| PassError::op(&module, format!("has no function @{function}")))?;
         let tracer = Rc::new(Tracer {
             trace: RefCell::default(),
             tape: RefCell::default(),
             exact: Ckks::exact(weights),
             frozen: Cell::new(false),
         });
-        let mut random = ChaCha8Rng::seed_from_u64(0x6365_7269);
+        let values = super::ir::body(op).map(super::ir::arguments).unwrap_or_default();
         let mut inputs = Vec::new();
-        for (index, argument) in arguments.into_iter().enumerate() {
+        for (argument, slots) in values.into_iter().zip(arguments) {
             let ty = ct(argument)
                 .map_err(|m| PassError::op(&op, format!("has an argument that is no ciphertext: {m}")))?;
             let placement = ty.placement().ok_or_else(|| PassError::op(&op, "is not placed"))?;
-            let [low, high] = range(op, index).unwrap_or([-1.0, 1.0]);
-            let centre = 0f64.clamp(low, high);
-            let (low, high) = (centre + (low - centre) * size, centre + (high - centre) * size);
-            let values: Vec<f64> = (0..slots).map(|_| random.random_range(low..=high)).collect();
-            let slots = Datum::object(Slots::real(&values));
-            inputs.push(tracer.push(Origin::Fresh, vec![Addition::Fresh(placement)], slots)?);
+            inputs.push(tracer.push(
+                Origin::Fresh,
+                vec![Addition::Fresh(placement)],
+                Datum::object(slots),
+            )?);
         }
+        let mut random = ChaCha8Rng::seed_from_u64(0x7369_676e);
         let interpreter = Interpreter::new(module).with(SharedTracer(tracer.clone()));
         let outputs = interpreter.call(function, inputs).map_err(|e| PassError::new(e.to_string()))?;
         drop(interpreter);

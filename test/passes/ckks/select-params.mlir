@@ -1,12 +1,12 @@
 // RUN: ceria-opt %s --ckks-select-params='scale-bits=30' | FileCheck %s
-// RUN: ceria-opt %s --ckks-select-params='precision=20' | FileCheck %s --check-prefix=PRECISE
+// RUN: ceria-opt %s --ckks-select-params='precision=18' | FileCheck %s --check-prefix=PRECISE
 // RUN: ceria-opt %s --ckks-select-params='scale-bits=30 min-log-n=15' | FileCheck %s --check-prefix=LARGE
 // RUN: not ceria-opt %s --ckks-select-params='scale-bits=30 max-log-n=12' 2>&1 | FileCheck %s --check-prefix=DEEP
 // RUN: ceria-opt %s --ckks-select-params='scale-bits=30' --ckks-select-params='scale-bits=40' | FileCheck %s
 // RUN: ceria-opt %s --ckks-select-params='scale-bits=30 report=true' 2>&1 | FileCheck %s --check-prefix=REPORT
 
 // CHECK: #ckks.params<log_n = 13, {{.*}}scale = 1073741824, secret = ternary>
-// PRECISE: #ckks.params<log_n = 13, {{.*}}scale = 549755813888,
+// PRECISE: #ckks.params<log_n = 13, {{.*}}scale = 536870912,
 // LARGE: #ckks.params<log_n = 15
 // DEEP: error: {{.*}}too deep without bootstrapping
 // REPORT: remark: N = 2^13, 3 levels of 30.0 bits
