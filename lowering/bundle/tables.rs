@@ -98,9 +98,7 @@ impl Recipes {
 /// The lowest level whose keys have these primes.
 fn level_of(moduli: &Basis, params: &Params) -> u32 {
     let q = moduli.q_part();
-    (0..=params.max_level())
-        .find(|&level| q.is_subset(&params.key_span(level)))
-        .unwrap_or(params.max_level())
+    (0..=params.max_level()).find(|&level| q.is_subset(&params.key_span(level))).unwrap_or(params.max_level())
 }
 
 /// The rotation that each power of 5 modulo 2N is.

@@ -364,7 +364,7 @@ mod tests {
 
     fn check_digits(context: &Context) {
         let params = context.params();
-        let secret = SecretKey::generate(&context).unwrap();
+        let secret = SecretKey::generate(context).unwrap();
         for kind in [KeyKind::Relinearize, KeyKind::Galois(5), KeyKind::conjugation(params)] {
             for level in [1, 3] {
                 let key = SwitchKey::generate(context, &secret, KeySpec { kind, level }).unwrap();
