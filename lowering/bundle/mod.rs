@@ -23,17 +23,84 @@ use ceria_dialects::{
     params_of,
 };
 use ceria_passes::kernel::plan_memory;
-use ceria_runtime::format::{
-    linear::LinearError,
-    manifest::{self, FileEntry, Manifest, ManifestError, Memory, Prediction, VERSION},
+use ceria_runtime::{
+    device::runs,
+    format::{
+        linear::LinearError,
+        manifest::{self, FileEntry, Manifest, ManifestError, Memory, Prediction, VERSION},
+    },
 };
 use ndarray::ArrayD;
 use safetensors::{Dtype, tensor::TensorView};
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
+    str::FromStr,
 };
+
+/// A level of the x86-64 architecture that code is emitted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CpuLevel {
+    /// SSE 4.2.
+    V2,
+    /// AVX2.
+    V3,
+    /// AVX-512.
+    V4,
+}
+
+impl CpuLevel {
+    /// What a bundle has code for unless it is asked for more.
+    pub const DEFAULT: [Self; 2] = [Self::V2, Self::V3];
+
+    /// The levels that this machine runs, lowest first.
+    pub fn of_this_machine() -> Vec<Self> {
+        [Self::V2, Self::V3, Self::V4].into_iter().filter(|level| runs(level.file())).collect()
+    }
+
+    /// The file of the code in a bundle.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::V2 => "host-x86_64-v2.so",
+            Self::V3 => "host-x86_64-v3.so",
+            Self::V4 => "host-x86_64-v4.so",
+        }
+    }
+
+    /// The CPU to emit code for.
+    pub fn target(self) -> Target {
+        match self {
+            Self::V2 => Target::x86_64_v2(),
+            Self::V3 => Target::x86_64_v3(),
+            Self::V4 => Target::cpu("x86-64-v4"),
+        }
+    }
+
+    /// 32-bit lanes of its vectors; on SSE a vector is two registers, which share the addressing.
+    pub fn lanes(self) -> usize {
+        if self == Self::V4 { 16 } else { 8 }
+    }
+}
+
+impl fmt::Display for CpuLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V2 => "v2",
+            Self::V3 => "v3",
+            Self::V4 => "v4",
+        })
+    }
+}
+
+impl FromStr for CpuLevel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = [Self::V2, Self::V3, Self::V4].into_iter().find(|level| level.to_string() == text);
+        known.ok_or_else(|| "the levels of x86-64 are v2, v3 and v4".into())
+    }
+}
 
 /// Everything that goes into a bundle.
 pub struct BundleInput<'c, 'a> {
@@ -44,6 +111,8 @@ pub struct BundleInput<'c, 'a> {
     pub ckks: OperationRef<'c, 'a>,
     /// The same as kernels.
     pub kernel: OperationRef<'c, 'a>,
+    /// What to emit code for.
+    pub levels: &'a [CpuLevel],
     /// The clear weights, by symbol.
     pub weights: &'a BTreeMap<String, ArrayD<f32>>,
     /// Intermediate code to keep: paths in the bundle, and text.
@@ -97,13 +166,9 @@ pub fn write(folder: &Path, input: &BundleInput<'_, '_>) -> Result<[u8; 32], Bun
         params_of(input.ckks).ok_or_else(|| BundleError::Program("the program has no parameters".into()))?;
     let mut contents: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut lowered = None;
-    for (file, target, lanes) in [
-        ("host-x86_64-v2.so", Target::x86_64_v2(), 8),
-        ("host-x86_64-v3.so", Target::x86_64_v3(), 8),
-        ("host-x86_64-v4.so", Target::cpu("x86-64-v4"), 16),
-    ] {
-        let (code, facts) = compile(input.kernel, &target, lanes, "main")?;
-        contents.insert(file.into(), code);
+    for &level in input.levels {
+        let (code, facts) = compile(input.kernel, &level.target(), level.lanes(), "main")?;
+        contents.insert(level.file().into(), code);
         lowered = Some(facts);
     }
     let lowered = lowered.ok_or_else(|| BundleError::Program("there is no target".into()))?;

@@ -1,7 +1,7 @@
 //! A bundle made from hand-written modules, and run between a client and a server.
 
 use ceria_dialects::context;
-use ceria_lowering::bundle::{BundleInput, write};
+use ceria_lowering::bundle::{BundleInput, CpuLevel, write};
 use ceria_runtime::{
     client::{
         Context, PublicKey, SecretKey, SwitchKey,
@@ -78,6 +78,7 @@ fn make(folder: &Path, params: &Params) {
         name: "double",
         ckks: ckks.as_operation(),
         kernel: kernel.as_operation(),
+        levels: &CpuLevel::DEFAULT,
         weights: &BTreeMap::new(),
         ir: &[("ir/kernel.mlir".into(), kernel_module(params))],
         prediction: Prediction::default(),

@@ -1,7 +1,7 @@
 //! Ciphertext programs, compiled to a bundle and run on encrypted slots, against the slots computed in the clear.
 
 use ceria_dialects::{bridge::pass::run_pipeline, context};
-use ceria_lowering::bundle::{BundleInput, write};
+use ceria_lowering::bundle::{BundleInput, CpuLevel, write};
 use ceria_runtime::{
     client::{
         Context, KeyKind, KeySpec, PublicKey, SecretKey,
@@ -90,6 +90,7 @@ fn a_ciphertext_program_runs() {
             name: "program",
             ckks: ckks.as_operation(),
             kernel: kernel.as_operation(),
+            levels: &CpuLevel::DEFAULT,
             weights: &BTreeMap::new(),
             ir: &[("ir/kernel.mlir".into(), kernel.as_operation().to_string())],
             prediction: Prediction::default(),

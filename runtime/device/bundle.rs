@@ -55,17 +55,27 @@ impl Bundle {
 
     /// The file of the best code that this machine can run.
     pub fn host_code(&self) -> Result<&'static str, DeviceError> {
-        let candidates: &[(&'static str, bool)] = &[
-            #[cfg(target_arch = "x86_64")]
-            ("host-x86_64-v4.so", has_v4()),
-            #[cfg(target_arch = "x86_64")]
-            ("host-x86_64-v3.so", has_v3()),
-            #[cfg(target_arch = "x86_64")]
-            ("host-x86_64-v2.so", is_x86_feature_detected!("sse4.2") && is_x86_feature_detected!("popcnt")),
-        ];
-        let found = candidates.iter().find(|(file, runs)| *runs && self.manifest.files.contains_key(*file));
-        found.map(|(file, _)| *file).ok_or(DeviceError::Machine(std::env::consts::ARCH))
+        let found = HOST_CODE.iter().find(|&&file| runs(file) && self.manifest.files.contains_key(file));
+        found.copied().ok_or(DeviceError::Machine(std::env::consts::ARCH))
     }
+}
+
+/// The files that code may be in, best first.
+const HOST_CODE: [&str; 3] = ["host-x86_64-v4.so", "host-x86_64-v3.so", "host-x86_64-v2.so"];
+
+/// Whether this machine runs the code of a file of a bundle.
+pub fn runs(file: &str) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    match file {
+        "host-x86_64-v4.so" => return has_v4(),
+        "host-x86_64-v3.so" => return has_v3(),
+        "host-x86_64-v2.so" => {
+            return is_x86_feature_detected!("sse4.2") && is_x86_feature_detected!("popcnt");
+        }
+        _ => {}
+    }
+    let _ = file;
+    false
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -16,7 +16,7 @@ mod program;
 mod serve;
 mod tables;
 
-pub use bundle::Bundle;
+pub use bundle::{Bundle, runs};
 pub use error::DeviceError;
 pub use executor::{Executor, RunReport};
 pub use memory::Buffer;

@@ -4,7 +4,7 @@ use super::{network, progress, verify};
 use anyhow::{Context as _, Result, bail};
 use ceria_dialects::bridge::diagnostic::Severity;
 use ceria_lowering::{
-    bundle,
+    bundle::{self, CpuLevel},
     pipelines::compile::{self, Options, root},
 };
 use clap::ValueEnum;
@@ -36,6 +36,9 @@ pub struct Arguments {
     /// The largest degree of a polynomial that stands for an activation.
     #[arg(long, default_value_t = Options::default().max_degree)]
     max_degree: i64,
+    /// The levels of the x86-64 architecture to emit code for: v2 (SSE 4.2), v3 (AVX2), v4 (AVX-512).
+    #[arg(long, value_delimiter = ',', default_values_t = CpuLevel::DEFAULT, value_name = "LEVELS")]
+    cpu_levels: Vec<CpuLevel>,
     /// Say nothing but errors.
     #[arg(short, long)]
     quiet: bool,
@@ -61,6 +64,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if !(0.0..=10.0).contains(&arguments.margin) {
         bail!("--margin has to be between 0 and 10");
     }
+    let mut levels = arguments.cpu_levels.clone();
+    levels.sort_unstable();
+    levels.dedup();
     ceria_lowering::register()?;
     let options = Options {
         calibrate: arguments.calibrate.clone(),
@@ -92,6 +98,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         name: &name,
         ckks: root(&placed.module),
         kernel: root(&kernels),
+        levels: &levels,
         weights: &placed.weights,
         ir: &ir,
         prediction: placed.prediction,

@@ -1,0 +1,37 @@
+//! `ceria bench`: what operations and models take on this machine.
+
+mod model;
+mod ops;
+mod programs;
+
+use anyhow::Result;
+use std::time::Duration;
+
+/// Measure operations or models.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Each homomorphic operation and its parts, compiled as programs are.
+    Ops(ops::Arguments),
+    /// Bundles, on inputs of their models.
+    Model(model::Arguments),
+}
+
+/// `ceria bench`.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    match &arguments.command {
+        Command::Ops(arguments) => ops::run(arguments),
+        Command::Model(arguments) => model::run(arguments),
+    }
+}
+
+/// The median.
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
