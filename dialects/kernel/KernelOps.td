@@ -202,7 +202,8 @@ def Kernel_LoadOp : Kernel_TileOp<"load"> {
 def Kernel_LoadPermutedOp : Kernel_TileOp<"load_permuted"> {
   let summary = "the tile's limb of a buffer, its words permuted";
   let description = [{
-    Word `i` is word `p[i]` of the limb, `p` being an entry of a table of automorphisms.
+    Word `i` is word `p[i]` of the limb, `p` being an entry of a table of automorphisms. Other permutations are not
+    possible: automorphisms move aligned blocks of evaluations as a whole, which lowerings make use of.
 
     ```mlir
     %x = kernel.load_permuted %a by %p : !kernel.buf<2x8192>, !kernel.buf<8192>

@@ -217,8 +217,35 @@ impl Code {
         self.op(ty, format_args!("vector.extract {a}[{lane}] : {ty} from {}", a.ty))
     }
 
+    /// Lane `i` of the result is the lane of `a` whose number is lane `i` of `places`; one instruction where there is
+    /// one.
+    pub fn exchange_lanes(&mut self, a: Value, places: Value) -> Value {
+        let Type::Words(lanes) = a.ty else { unreachable!("lanes of words are exchanged") };
+        let mut result = self.constant(a.ty, 0);
+        for lane in 0..lanes {
+            let place = self.extract(places, lane);
+            let word = self.op(Type::Word, format_args!("llvm.extractelement {a}[{place} : i32] : {}", a.ty));
+            result = self.insert(word, result, lane);
+        }
+        result
+    }
+
+    /// The lanes of several vectors of words, a power of two of them, one vector after the other.
+    pub fn concatenate(&mut self, parts: &[Value]) -> Value {
+        match parts {
+            [one] => *one,
+            _ => {
+                let (low, high) = parts.split_at(parts.len() / 2);
+                let (low, high) = (self.concatenate(low), self.concatenate(high));
+                let Type::Words(lanes) = low.ty else { unreachable!("vectors of words are concatenated") };
+                let all: Vec<usize> = (0..2 * lanes).collect();
+                self.shuffle(low, high, &all)
+            }
+        }
+    }
+
     /// A vector with one lane replaced.
-    pub fn insert(&mut self, scalar: Value, into: Value, lane: usize) -> Value {
+    fn insert(&mut self, scalar: Value, into: Value, lane: usize) -> Value {
         self.op(
             into.ty,
             format_args!("vector.insert {scalar}, {into} [{lane}] : {} into {}", scalar.ty, into.ty),

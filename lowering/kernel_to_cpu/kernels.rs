@@ -145,6 +145,11 @@ impl<'a> KernelBody<'a> {
             .collect()
     }
 
+    /// Words that an automorphism moves together.
+    pub fn block(&self) -> usize {
+        self.machine.lanes.min(self.m.lanes)
+    }
+
     /// Code that differs by the range of the prime: one version if all primes have the same.
     pub fn by_range(&mut self, code: &mut Code, mut write: impl FnMut(&mut Self, &mut Code, Range)) {
         match self.ranges()[..] {
@@ -339,7 +344,8 @@ impl<'a> KernelBody<'a> {
                 (*result, load_periodic(code, m.lanes, *base, index, self.kernel.n / period))
             }
             (TileOp::LoadPermuted { permutation, result, .. }, Fixed::Address(base)) => {
-                (*result, gather(code, m.lanes, *base, self.arguments[*permutation], index))
+                let lanes = (m.lanes, self.block());
+                (*result, permuted(code, lanes, *base, self.arguments[*permutation], index))
             }
             (TileOp::Store { tile, .. }, Fixed::Address(base)) => {
                 let at = code.word_at(*base, index);
@@ -408,20 +414,35 @@ pub fn load_periodic(code: &mut Code, lanes: usize, base: Value, index: Value, r
     code.shuffle(words, words, &spread)
 }
 
-/// The words of a limb at the places in `permutation[index ..]`.
-pub fn gather(code: &mut Code, lanes: usize, base: Value, permutation: Value, index: Value) -> Value {
-    let mut words = code.constant(Type::Words(lanes), 0);
-    for lane in 0..lanes {
-        let offset = code.constant(Type::Long, lane as i64);
-        let at = code.add(index, offset);
-        let at = code.word_at(permutation, at);
-        let place = code.load(at, Type::Word);
-        let place = code.extend(place);
-        let at = code.word_at(base, place);
-        let word = code.load(at, Type::Word);
-        words = code.insert(word, words, lane);
-    }
-    words
+/// The words of a limb at the places in `permutation[index ..]`, where the permutation is an automorphism.
+///
+/// In bit-reversed order the place's upper bits depend on the word's upper bits only, so that aligned blocks of a power
+/// of two go to aligned blocks: a vector is loaded from where its first word is and its lanes are exchanged.
+pub fn permuted(
+    code: &mut Code,
+    (lanes, width): (usize, usize),
+    base: Value,
+    permutation: Value,
+    index: Value,
+) -> Value {
+    let blocks: Vec<Value> = (0..lanes / width)
+        .map(|block| {
+            let offset = code.constant(Type::Long, (block * width) as i64);
+            let index = code.add(index, offset);
+            let at = code.word_at(permutation, index);
+            let first = code.load(at, Type::Word);
+            let first = code.extend(first);
+            let aligned = code.constant(Type::Long, -(width as i64));
+            let first = code.and(first, aligned);
+            let places = code.load(at, Type::Words(width));
+            let inside = code.constant(Type::Words(width), width as i64 - 1);
+            let places = code.and(places, inside);
+            let at = code.word_at(base, first);
+            let words = code.load(at, Type::Words(width));
+            code.exchange_lanes(words, places)
+        })
+        .collect();
+    code.concatenate(&blocks)
 }
 
 /// The factors of the last stage of the inverse transform: 1/N times the scale, and that times the last twiddle.

@@ -6,7 +6,7 @@
 use super::{
     arithmetic::{Halves, Modulus, Range},
     code::{Code, Type, Value},
-    kernels::{KernelBody, gather, load_periodic},
+    kernels::{KernelBody, load_periodic, permuted},
 };
 use ceria_dialects::kernel::model::WeightedSum;
 use ceria_runtime::format::primes::{centre, mul_mod, to_montgomery};
@@ -121,6 +121,8 @@ pub struct Products {
     range: Option<(Value, Value)>,
     choice: Option<Value>,
     permutation: Option<Value>,
+    /// Words that a permutation moves together.
+    block: usize,
     fold: Halves,
 }
 
@@ -154,6 +156,7 @@ impl Products {
             range: sum.range.map(|(from, to)| (body.arguments[from], body.arguments[to])),
             choice: sum.choice.map(|choice| body.arguments[choice]),
             permutation: sum.permutation.map(|permutation| body.arguments[permutation]),
+            block: body.block(),
             fold: body.halves(code, &folds),
             sum: sum.clone(),
         }
@@ -215,7 +218,7 @@ impl Products {
         let offset = code.mul(entry, step);
         let row = code.word_at(self.weights, offset);
         let weight = match self.permutation {
-            Some(permutation) => gather(code, m.lanes, row, permutation, index),
+            Some(permutation) => permuted(code, (m.lanes, self.block), row, permutation, index),
             None => load_periodic(code, m.lanes, row, index, self.n / self.sum.period),
         };
         let weight = m.halves(code, weight);

@@ -29,6 +29,8 @@ pub struct Program {
     hash: Hash,
     context: Context,
     executor: Executor,
+    /// The polynomials of the outputs.
+    results: Vec<Buffer>,
 }
 
 impl Program {
@@ -60,7 +62,13 @@ impl Program {
         }
         progress(manifest.tables.len(), manifest.tables.len());
         let executor = Executor::new(&code, tables, &manifest.memory, threads)?;
-        Ok(Self { manifest, hash: bundle.hash, context, executor })
+        let results = manifest
+            .outputs
+            .iter()
+            .flat_map(|port| (0..port.polynomials()).map(move |_| port))
+            .map(|port| Buffer::new(port.polynomial_words(&manifest.params) as usize))
+            .collect();
+        Ok(Self { manifest, hash: bundle.hash, context, executor, results })
     }
 
     /// The bundle's hash.
@@ -87,18 +95,10 @@ impl Program {
                 pointers.extend(part.words.chunks_exact(words.max(1)).map(<[u32]>::as_ptr));
             }
         }
-        let words = |port: &Port| port.polynomial_words(self.context.params()) as usize;
-        let mut results: Vec<Buffer> = self
-            .manifest
-            .outputs
-            .iter()
-            .flat_map(|port| (0..port.polynomials()).map(move |_| port))
-            .map(|port| Buffer::new(words(port)))
-            .collect();
         // SAFETY: the manifest's shapes, from which all buffers were made, are those that the code was compiled for: both
         // come from one verified bundle.
-        let report = unsafe { self.executor.execute(&pointers, &mut results) };
-        let mut results = results.into_iter();
+        let report = unsafe { self.executor.execute(&pointers, &mut self.results) };
+        let mut results = self.results.iter();
         let tensors = self
             .manifest
             .outputs
