@@ -4,6 +4,7 @@
 //! part of the arena. Buffers become addresses, allocations places in the arena, launches calls of the runtime's
 //! `parallel_for` with the kernel's arguments in memory. Loops, conditions and arithmetic stay as they are.
 
+use super::kernels::calls;
 use ceria_dialects::{
     bridge::{
         hooks::{BlockLike, OperationLike, OperationRef, RegionLike, TypeLike, Value, ValueLike},
@@ -298,7 +299,7 @@ impl<'n> HostWriter<'n> {
         }
         let parallel_for = self.value(format_args!("llvm.load %rt : !llvm.ptr -> !llvm.ptr"));
         let function = self.value(format_args!("llvm.mlir.addressof @{KERNEL_PREFIX}{name} : !llvm.ptr"));
-        let tiles = self.constant(kernel.grid() as i64);
+        let tiles = self.constant(calls(kernel) as i64);
         let number = self.constant(number as i64);
         self.line(format_args!(
             "llvm.call {parallel_for}(%rt, {function}, %arguments, {tiles}, {number}) : !llvm.ptr, (!llvm.ptr, !llvm.ptr, !llvm.ptr, i64, i64) -> ()"

@@ -1,5 +1,6 @@
-//! The function of one kernel: `void kernel(const uint64_t *arguments, uint64_t tile, uint32_t *scratch)`.
+//! The function of one kernel: `void kernel(const uint64_t *arguments, uint64_t call, uint32_t *scratch)`.
 //!
+//! A call is for one tile, or for a [`group`] of the tiles of one batch.
 //! `arguments` has one 64-bit word for each argument of the kernel, an address or a number, and after them the address
 //! of the twiddle table. Word-by-word operations of a stage of the [`Schedule`] become one loop over vectors; transforms
 //! of limbs are calls.
@@ -8,6 +9,7 @@ use super::{
     arithmetic::{Halves, Modulus, Range},
     code::{Code, Type, Value},
     constants::TileConstants,
+    conversion::{Conversion, block_size, group},
     ntt::Transform,
     schedule::{LimbTransform, Place, Schedule, Stage, TransformKind},
     sums,
@@ -54,9 +56,141 @@ pub fn generate(kernel: &Kernel, symbol: &str, machine: &Machine) -> KernelCode 
     let mut transforms = BTreeSet::new();
     let types = [Type::Pointer, Type::Long, Type::Pointer];
     let function = Code::function(symbol, "internal", &types, |code, args| {
-        let mut body = KernelBody::new(code, kernel, machine, &mut constants, args);
+        let frame = Frame::new(code, kernel, args);
+        let primes = kernel.moduli.len();
+        if frame.group == 1 {
+            let count = code.constant(Type::Long, primes as i64);
+            let prime = code.rem(args[1], count);
+            frame.convert(code, &mut constants, &schedule, machine, vec![prime]);
+            frame.tile(code, &mut constants, &schedule, machine, (prime, None), &mut transforms);
+            return;
+        }
+        let groups = code.constant(Type::Long, primes.div_ceil(frame.group) as i64);
+        let number = code.rem(args[1], groups);
+        let size = code.constant(Type::Long, frame.group as i64);
+        let first = code.mul(number, size);
+        let last = code.constant(Type::Long, primes as i64 - 1);
+        let members = (0..frame.group)
+            .map(|k| {
+                let k = code.constant(Type::Long, k as i64);
+                let prime = code.add(first, k);
+                code.min(prime, last)
+            })
+            .collect();
+        frame.convert(code, &mut constants, &schedule, machine, members);
+        let end = code.constant(Type::Long, primes as i64);
+        let left = code.sub(end, first);
+        let count = code.min(left, size);
+        let zero = code.constant(Type::Long, 0);
+        code.repeat(zero, count, 1, |code, member| {
+            let prime = code.add(first, member);
+            frame.tile(code, &mut constants, &schedule, machine, (prime, Some(member)), &mut transforms);
+        });
+    });
+    KernelCode {
+        text: constants.definition() + &function,
+        scratch_words: scratch_rows(kernel, &schedule) * kernel.n + block_size(kernel),
+        transforms,
+    }
+}
+
+/// Rows of N words of scratch memory; the block of conversions comes after them.
+fn scratch_rows(kernel: &Kernel, schedule: &Schedule) -> usize {
+    schedule.conversions.len() * group(kernel) + schedule.scratch_rows
+}
+
+/// How many calls of a kernel's function a launch is.
+pub fn calls(kernel: &Kernel) -> usize {
+    kernel.batch * kernel.moduli.len().div_ceil(group(kernel))
+}
+
+/// What a call of a kernel's function is given.
+struct Frame<'a> {
+    kernel: &'a Kernel,
+    /// Tiles a call.
+    group: usize,
+    batch: Value,
+    /// The kernel's arguments: addresses and numbers.
+    arguments: Vec<Value>,
+    twiddles: Value,
+    scratch: Value,
+}
+
+impl<'a> Frame<'a> {
+    fn new(code: &mut Code, kernel: &'a Kernel, args: &[Value]) -> Self {
+        let group = group(kernel);
+        let groups = code.constant(Type::Long, kernel.moduli.len().div_ceil(group) as i64);
+        let batch = code.div(args[1], groups);
+        let slot = |code: &mut Code, index: usize, ty: Type| {
+            let index = code.constant(Type::Long, index as i64);
+            let at = code.long_at(args[0], index);
+            code.load(at, ty)
+        };
+        let kinds = kernel.arguments.iter().enumerate();
+        let arguments = kinds
+            .map(|(i, kind)| {
+                slot(code, i, if *kind == ArgumentKind::Index { Type::Long } else { Type::Pointer })
+            })
+            .collect();
+        let twiddles = slot(code, kernel.arguments.len(), Type::Pointer);
+        Self { kernel, group, batch, arguments, twiddles, scratch: args[2] }
+    }
+
+    /// The address of the batch in a buffer of rank 2 or 3.
+    fn batch_start(&self, code: &mut Code, buffer: usize) -> Value {
+        let shape = self.kernel.shape(buffer);
+        if shape.len() < 3 || self.kernel.batch == 1 {
+            return self.arguments[buffer];
+        }
+        let words = code.constant(Type::Long, (shape[1] * shape[2]) as i64);
+        let offset = code.mul(self.batch, words);
+        code.word_at(self.arguments[buffer], offset)
+    }
+
+    /// The address of a row of scratch memory.
+    fn scratch_row(&self, code: &mut Code, row: usize) -> Value {
+        let offset = code.constant(Type::Long, (row * self.kernel.n) as i64);
+        code.word_at(self.scratch, offset)
+    }
+
+    /// The base conversions of a group of primes.
+    fn convert(
+        &self,
+        code: &mut Code,
+        constants: &mut TileConstants,
+        schedule: &Schedule,
+        machine: &Machine,
+        primes: Vec<Value>,
+    ) {
+        if schedule.conversions.is_empty() {
+            return;
+        }
+        let lanes = machine.lanes.min(self.kernel.n);
+        let block = self.scratch_row(code, scratch_rows(self.kernel, schedule));
+        let conversion = Conversion::new(code, constants, self.kernel, (lanes, block), primes);
+        for (number, &i) in schedule.conversions.iter().enumerate() {
+            let TileOp::Bconv { buffer, from, rows, .. } = &self.kernel.body[i] else { continue };
+            let to: Vec<Value> =
+                (0..self.group).map(|k| self.scratch_row(code, number * self.group + k)).collect();
+            let start = self.batch_start(code, *buffer);
+            conversion.write(code, constants, start, (from, rows), &to);
+        }
+    }
+
+    /// The stages of one tile: its prime, and its number in the group.
+    fn tile(
+        &self,
+        code: &mut Code,
+        constants: &mut TileConstants,
+        schedule: &Schedule,
+        machine: &Machine,
+        (prime, member): (Value, Option<Value>),
+        transforms: &mut BTreeSet<(&'static str, bool)>,
+    ) {
+        let mut body = KernelBody::new(code, self, machine, constants, (prime, member));
+        body.first_row = schedule.conversions.len() * self.group;
         for stage in &schedule.stages {
-            if stage.has_loop(kernel) {
+            if stage.has_loop(self.kernel) {
                 body.stage_loop(code, stage);
             }
             for transform in &stage.transforms {
@@ -65,11 +199,6 @@ pub fn generate(kernel: &Kernel, symbol: &str, machine: &Machine) -> KernelCode 
                 transforms.extend(body.ranges().into_iter().map(|range| (range.suffix(), forward)));
             }
         }
-    });
-    KernelCode {
-        text: constants.definition() + &function,
-        scratch_words: schedule.scratch_rows * kernel.n,
-        transforms,
     }
 }
 
@@ -82,11 +211,11 @@ pub struct KernelBody<'a> {
     pub constants: &'a mut TileConstants,
     /// The number of the tile's prime.
     pub prime: Value,
-    batch: Value,
-    /// The kernel's arguments: addresses and numbers.
-    pub arguments: Vec<Value>,
-    twiddles: Value,
-    scratch: Value,
+    frame: &'a Frame<'a>,
+    /// The tile's number in its group.
+    member: Option<Value>,
+    /// The first row of scratch memory after those of conversions.
+    first_row: usize,
     q: Value,
     inverse: Value,
     /// The prime, for word-by-word loops.
@@ -96,45 +225,22 @@ pub struct KernelBody<'a> {
 impl<'a> KernelBody<'a> {
     fn new(
         code: &mut Code,
-        kernel: &'a Kernel,
+        frame: &'a Frame<'a>,
         machine: &'a Machine,
         constants: &'a mut TileConstants,
-        args: &[Value],
+        (prime, member): (Value, Option<Value>),
     ) -> Self {
-        let primes = code.constant(Type::Long, kernel.moduli.len() as i64);
-        let prime = code.rem(args[1], primes);
-        let batch = code.div(args[1], primes);
-        let slot = |code: &mut Code, index: usize, ty: Type| {
-            let index = code.constant(Type::Long, index as i64);
-            let at = code.long_at(args[0], index);
-            code.load(at, ty)
-        };
-        let arguments = kernel
-            .arguments
-            .iter()
-            .enumerate()
-            .map(|(i, kind)| {
-                slot(code, i, if *kind == ArgumentKind::Index { Type::Long } else { Type::Pointer })
-            })
-            .collect();
-        let twiddles = slot(code, kernel.arguments.len(), Type::Pointer);
+        let kernel = frame.kernel;
         let q = constants.word(code, prime, &kernel.moduli);
         let inverses: Vec<u32> = kernel.moduli.iter().map(|&q| inverse_mod_word(q)).collect();
         let inverse = constants.word(code, prime, &inverses);
         let m = Modulus::new(code, machine.loop_lanes(kernel.n), q, inverse);
-        Self {
-            kernel,
-            machine,
-            constants,
-            prime,
-            batch,
-            arguments,
-            twiddles,
-            scratch: args[2],
-            q,
-            inverse,
-            m,
-        }
+        Self { kernel, machine, constants, prime, frame, member, first_row: 0, q, inverse, m }
+    }
+
+    /// An argument of the kernel: an address or a number.
+    pub fn argument(&self, number: usize) -> Value {
+        self.frame.arguments[number]
     }
 
     /// The ranges that the kernel's primes need.
@@ -179,29 +285,11 @@ impl<'a> KernelBody<'a> {
         self.m.splat(code, word)
     }
 
-    /// A signed constant of the tile, in each 64-bit lane.
-    pub fn signed_lanes(&mut self, code: &mut Code, row: &[u32]) -> Value {
-        let word = self.constants.word(code, self.prime, row);
-        let long = code.extend_signed(word);
-        code.broadcast(long, self.m.lanes / 2)
-    }
-
-    /// The address of the tile's batch in a buffer of rank 2 or 3.
-    pub fn batch_start(&mut self, code: &mut Code, buffer: usize) -> Value {
-        let shape = self.kernel.shape(buffer);
-        if shape.len() < 3 || self.kernel.batch == 1 {
-            return self.arguments[buffer];
-        }
-        let words = code.constant(Type::Long, (shape[1] * shape[2]) as i64);
-        let offset = code.mul(self.batch, words);
-        code.word_at(self.arguments[buffer], offset)
-    }
-
     /// The address of the tile's row in a buffer of rank 2 or 3.
     fn row(&mut self, code: &mut Code, buffer: usize, limbs: &Limbs) -> Value {
         let shape = self.kernel.shape(buffer);
         let words = code.constant(Type::Long, shape[shape.len() - 1] as i64);
-        let start = self.batch_start(code, buffer);
+        let start = self.frame.batch_start(code, buffer);
         let limb = self.constants.index(code, self.prime, &limbs.rows);
         let offset = code.mul(limb, words);
         code.word_at(start, offset)
@@ -209,9 +297,13 @@ impl<'a> KernelBody<'a> {
 
     fn place(&mut self, code: &mut Code, place: &Place) -> Value {
         match place {
-            Place::Scratch(row) => {
-                let offset = code.constant(Type::Long, (row * self.kernel.n) as i64);
-                code.word_at(self.scratch, offset)
+            Place::Scratch(row) => self.frame.scratch_row(code, self.first_row + row),
+            Place::Conversion(number) => {
+                let first = self.frame.scratch_row(code, number * self.frame.group);
+                let Some(member) = self.member else { return first };
+                let words = code.constant(Type::Long, self.kernel.n as i64);
+                let offset = code.mul(member, words);
+                code.word_at(first, offset)
             }
             Place::Row(buffer, limbs) => self.row(code, *buffer, limbs),
         }
@@ -230,7 +322,7 @@ impl<'a> KernelBody<'a> {
         let entry = self.constants.index(code, self.prime, &entries);
         let words = code.constant(Type::Long, ceria_runtime::format::twiddles::words(n) as i64);
         let offset = code.mul(entry, words);
-        let twiddles = code.word_at(self.twiddles, offset);
+        let twiddles = code.word_at(self.frame.twiddles, offset);
         let mut arguments = vec![to, from, twiddles, self.q, self.inverse];
         if let TransformKind::Inverse(scale) = &transform.kind {
             let (c0, c1) = inverse_factors(&self.kernel.moduli, n, scale.as_deref());
@@ -314,9 +406,6 @@ impl<'a> KernelBody<'a> {
                 let row = montgomery(constants, &self.kernel.moduli);
                 Fixed::Halves(self.halves(code, &row))
             }
-            TileOp::Bconv { buffer, from, rows, .. } => {
-                Fixed::Sum(Box::new(sums::BaseConversion::new(self, code, *buffer, from, rows)))
-            }
             TileOp::WeightedSum(sum) => {
                 Fixed::Products(Box::new(sums::Products::new(self, code, sum, range)))
             }
@@ -345,7 +434,7 @@ impl<'a> KernelBody<'a> {
             }
             (TileOp::LoadPermuted { permutation, result, .. }, Fixed::Address(base)) => {
                 let lanes = (m.lanes, self.block());
-                (*result, permuted(code, lanes, *base, self.arguments[*permutation], index))
+                (*result, permuted(code, lanes, *base, self.argument(*permutation), index))
             }
             (TileOp::Store { tile, .. }, Fixed::Address(base)) => {
                 let at = code.word_at(*base, index);
@@ -374,9 +463,6 @@ impl<'a> KernelBody<'a> {
             (TileOp::AddConst { input, result, .. }, Fixed::Words(constant)) => {
                 (*result, m.sum(code, tiles[input], *constant))
             }
-            (TileOp::Bconv { result, .. }, Fixed::Sum(conversion)) => {
-                (*result, conversion.words(code, m, index))
-            }
             (TileOp::WeightedSum(sum), Fixed::Products(products)) => {
                 let values = products.words(code, m, index);
                 tiles.extend(sum.results.iter().copied().zip(values));
@@ -394,7 +480,6 @@ enum Fixed {
     Address(Value),
     Words(Value),
     Halves(Halves),
-    Sum(Box<sums::BaseConversion>),
     Products(Box<sums::Products>),
 }
 

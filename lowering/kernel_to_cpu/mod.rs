@@ -5,8 +5,8 @@
 //! [`ceria_runtime::format::abi`]; MLIR's own conversions lower it to LLVM.
 //!
 //! 1. [`ntt`]: one function for each transform of a limb; [`arithmetic`] has the modular arithmetic of vectors.
-//! 2. [`kernels`]: one function for each kernel; [`schedule`] splits it into loops and transforms, [`sums`] has sums
-//!    of products and [`constants`] what differs from prime to prime.
+//! 2. [`kernels`]: one function for each kernel; [`schedule`] splits it into loops and transforms, [`conversion`]
+//!    converts bases for groups of tiles, [`sums`] has sums of products and [`constants`] what differs from prime to prime.
 //! 3. [`host`]: the functions that allocate and launch.
 //!
 //! All of these write text through [`code`], which is parsed once at the end.
@@ -14,6 +14,7 @@
 pub mod arithmetic;
 pub mod code;
 pub mod constants;
+pub mod conversion;
 mod host;
 pub mod kernels;
 pub mod measure;

@@ -3,6 +3,7 @@
 //! The *stage* of a value is the number of transforms on the longest way to it. All word-by-word operations of one stage
 //! are done in one loop, then the transforms that lead to the next stage. A value that a transform or a later stage
 //! reads is kept in memory: in a row of scratch memory, or directly in the row of the one store that it ends in.
+//! Base conversions come first, for a group of tiles at once; each has a row of scratch memory for each tile of the group.
 //! Loads of buffers that the kernel does not store to are repeated in each stage that needs them instead.
 
 use ceria_dialects::kernel::model::{Argument, Kernel, Limbs, Tile, TileOp};
@@ -13,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum Place {
     /// A row of scratch memory.
     Scratch(usize),
+    /// The tile's row of a conversion, by its number.
+    Conversion(usize),
     /// The tile's row of a buffer.
     Row(Argument, Limbs),
 }
@@ -61,9 +64,11 @@ impl Stage {
 /// The stages of a kernel, and the rows of scratch memory they use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
+    /// Numbers of the base conversions of the kernel's body, which are done first.
+    pub conversions: Vec<usize>,
     /// The stages, in order.
     pub stages: Vec<Stage>,
-    /// Rows of N words.
+    /// Rows of N words besides those of conversions.
     pub scratch_rows: usize,
 }
 
@@ -81,6 +86,7 @@ struct Scheduler<'k> {
     /// For each operation the stage in which it is done; of a transform, the stage after which it is done.
     stage: Vec<usize>,
     places: BTreeMap<Tile, Place>,
+    conversions: Vec<usize>,
     scratch_rows: usize,
 }
 
@@ -99,7 +105,7 @@ impl<'k> Scheduler<'k> {
                 maker.insert(tile, i);
             }
         }
-        Self { kernel, maker, stage, places: BTreeMap::new(), scratch_rows: 0 }
+        Self { kernel, maker, stage, places: BTreeMap::new(), conversions: Vec::new(), scratch_rows: 0 }
     }
 
     fn run(mut self) -> Schedule {
@@ -128,7 +134,7 @@ impl<'k> Scheduler<'k> {
         for (stage, wanted) in stages.iter_mut().zip(wanted) {
             stage.operations = wanted.into_iter().collect();
         }
-        Schedule { stages, scratch_rows: self.scratch_rows }
+        Schedule { conversions: self.conversions, stages, scratch_rows: self.scratch_rows }
     }
 
     /// Whether operation `i` stores the result of a transform that nothing else reads.
@@ -165,7 +171,7 @@ impl<'k> Scheduler<'k> {
     fn supply(&mut self, stages: &mut [Stage], wanted: &mut [BTreeSet<usize>], tile: Tile, stage: usize) {
         let made_by = self.maker[&tile];
         let op = &self.kernel.body[made_by];
-        if is_transform(op) {
+        if is_transform(op) || is_conversion(op) {
             let place = self.place(tile);
             read(&mut stages[stage], tile, place);
         } else if self.stage[made_by] == stage || self.is_repeatable(op) {
@@ -192,8 +198,14 @@ impl<'k> Scheduler<'k> {
         if let Some(place) = self.places.get(&tile) {
             return place.clone();
         }
-        let place = Place::Scratch(self.scratch_rows);
-        self.scratch_rows += 1;
+        let made_by = self.maker[&tile];
+        let place = if is_conversion(&self.kernel.body[made_by]) {
+            self.conversions.push(made_by);
+            Place::Conversion(self.conversions.len() - 1)
+        } else {
+            self.scratch_rows += 1;
+            Place::Scratch(self.scratch_rows - 1)
+        };
         self.places.insert(tile, place.clone());
         place
     }
@@ -211,6 +223,14 @@ impl<'k> Scheduler<'k> {
                 Place::Row(*buffer, limbs.clone())
             }
             op if is_transform(op) => self.place(input),
+            op if is_conversion(op) => {
+                let place = self.place(input);
+                // The only reader of the value transforms it in place, unless the result is wanted elsewhere.
+                if readers == 1 {
+                    self.places.entry(result).or_insert_with(|| place.clone());
+                }
+                place
+            }
             _ => {
                 // The only reader of the value transforms it in place.
                 if readers == 1 && !self.places.contains_key(&input) {
@@ -226,6 +246,10 @@ impl<'k> Scheduler<'k> {
 
 fn is_transform(op: &TileOp) -> bool {
     matches!(op, TileOp::Ntt { .. } | TileOp::Intt { .. })
+}
+
+fn is_conversion(op: &TileOp) -> bool {
+    matches!(op, TileOp::Bconv { .. })
 }
 
 fn read(stage: &mut Stage, tile: Tile, place: Place) {

@@ -1,4 +1,4 @@
-//! Sums of many products in 64-bit lanes: base conversion and weighted sums.
+//! `kernel.weighted_sum`: sums of many products in 64-bit lanes.
 //!
 //! Products are accumulated without reduction as long as 64 bits hold them; *folding* replaces an accumulator
 //! `hi * 2^32 + lo` by `lo + hi * (2^32 mod q)`. The comments give the bounds.
@@ -9,101 +9,14 @@ use super::{
     kernels::{KernelBody, load_periodic, permuted},
 };
 use ceria_dialects::kernel::model::WeightedSum;
-use ceria_runtime::format::primes::{centre, mul_mod, to_montgomery};
+use ceria_runtime::format::primes::to_montgomery;
 
 /// 2^32 mod q.
-fn word_base(q: u32) -> u32 {
+pub fn word_base(q: u32) -> u32 {
     to_montgomery(1, q)
 }
 
-/// `kernel.bconv_tile`: what does not change from word to word.
-pub struct BaseConversion {
-    /// For each source its row, its prime, and the factor in each 64-bit lane, signed and centred.
-    sources: Vec<(Value, u32, Value)>,
-    /// 2^32 mod p, signed and centred, in each 64-bit lane.
-    fold: Value,
-}
-
-impl BaseConversion {
-    /// From sources with these primes in these rows of a buffer.
-    pub fn new(
-        body: &mut KernelBody<'_>,
-        code: &mut Code,
-        buffer: usize,
-        from: &[u32],
-        rows: &[usize],
-    ) -> Self {
-        let shape = body.kernel.shape(buffer).to_vec();
-        let words = shape[shape.len() - 1];
-        let start = body.batch_start(code, buffer);
-        let moduli = body.kernel.moduli.clone();
-        let sources = from
-            .iter()
-            .enumerate()
-            .map(|(i, &source)| {
-                // (Q/q_i) * 2^32 mod p, centred: the reduction takes the 2^32 away.
-                let factors: Vec<u32> = moduli
-                    .iter()
-                    .map(|&p| {
-                        let others = from.iter().enumerate().filter(|(j, _)| *j != i);
-                        let product = others.fold(1 % p, |all, (_, &other)| mul_mod(all, other % p, p));
-                        centre(to_montgomery(product, p), p) as u32
-                    })
-                    .collect();
-                let factor = body.signed_lanes(code, &factors);
-                let offset = code.constant(Type::Long, (rows[i] * words) as i64);
-                (code.word_at(start, offset), source, factor)
-            })
-            .collect();
-        let folds: Vec<u32> = moduli.iter().map(|&p| centre(word_base(p), p) as u32).collect();
-        let fold = body.signed_lanes(code, &folds);
-        Self { sources, fold }
-    }
-
-    /// Words `index ..` of the result.
-    ///
-    /// In units of p*2^29 a product of a centred source (at most 2^30) and a centred factor (at most p/2) counts 1, and
-    /// 64 bits hold 7 for p < 2^31. Reduction needs less than 4, and a folded accumulator counts at most 2.
-    pub fn words(&self, code: &mut Code, m: &Modulus, index: Value) -> Value {
-        let mut sum: Option<(Value, Value)> = None;
-        let mut bound = 0;
-        for &(row, source, factor) in &self.sources {
-            if bound == 7 {
-                sum = sum.map(|(even, odd)| (self.folded(code, m, even), self.folded(code, m, odd)));
-                bound = 2;
-            }
-            let at = code.word_at(row, index);
-            let x = code.load(at, m.words());
-            let half = code.constant(m.words(), i64::from(source / 2));
-            let prime = code.constant(m.words(), i64::from(source));
-            let zero = code.constant(m.words(), 0);
-            let above = code.select_above(x, half, prime, zero);
-            let y = code.sub(x, above);
-            let (even, odd) = m.signed_halves(code, y);
-            let (even, odd) = (code.mul(even, factor), code.mul(odd, factor));
-            sum = Some(match sum {
-                None => (even, odd),
-                Some((e, o)) => (code.add(e, even), code.add(o, odd)),
-            });
-            bound += 1;
-        }
-        let Some((mut even, mut odd)) = sum else { return code.constant(m.words(), 0) };
-        if bound > 3 {
-            (even, odd) = (self.folded(code, m, even), self.folded(code, m, odd));
-        }
-        let t = m.reduce_signed(code, even, odd);
-        m.correct_negative(code, t)
-    }
-
-    fn folded(&self, code: &mut Code, m: &Modulus, sum: Value) -> Value {
-        let high = code.shift_right_signed(sum, 32);
-        let low = m.low(code, sum);
-        let high = code.mul(high, self.fold);
-        code.add(low, high)
-    }
-}
-
-/// `kernel.weighted_sum`: what does not change from word to word.
+/// A sum: what does not change from word to word.
 pub struct Products {
     sum: WeightedSum,
     n: usize,
@@ -137,7 +50,7 @@ impl Products {
                 let row = body.constants.index(code, body.prime, rows);
                 let words = code.constant(Type::Long, words as i64);
                 let offset = code.mul(row, words);
-                code.word_at(body.arguments[buffer], offset)
+                code.word_at(body.argument(buffer), offset)
             };
         let weights = limb(body, code, sum.weights, &sum.weight_limbs.rows, sum.period);
         let values = limb(body, code, sum.values, &sum.value_limbs.rows, n);
@@ -153,9 +66,9 @@ impl Products {
             weight_step: weight_shape[1] * sum.period,
             value_step: value_shape[1] * value_shape[2] * n,
             result_step: value_shape[2] * n,
-            range: sum.range.map(|(from, to)| (body.arguments[from], body.arguments[to])),
-            choice: sum.choice.map(|choice| body.arguments[choice]),
-            permutation: sum.permutation.map(|permutation| body.arguments[permutation]),
+            range: sum.range.map(|(from, to)| (body.argument(from), body.argument(to))),
+            choice: sum.choice.map(|choice| body.argument(choice)),
+            permutation: sum.permutation.map(|permutation| body.argument(permutation)),
             block: body.block(),
             fold: body.halves(code, &folds),
             sum: sum.clone(),

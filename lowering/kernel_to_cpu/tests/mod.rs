@@ -4,7 +4,7 @@ mod random;
 
 use super::{
     arithmetic::Range,
-    kernels::{Machine, generate},
+    kernels::{Machine, calls, generate},
 };
 use crate::bundle::shared_library;
 use ceria_dialects::{
@@ -72,11 +72,11 @@ fn compiled(case: &Case, library: &Library, scratch_words: usize, twiddles: &[u3
         .collect();
     slots.push(twiddles.as_ptr() as u64);
     let mut scratch = vec![GUARD; scratch_words + 64];
-    // SAFETY: the function was generated for these arguments; tiles may run in any order, here backwards.
+    // SAFETY: the function was generated for these arguments; calls may be made in any order, here backwards.
     unsafe {
         let function = *library.get::<KernelFn>(name.as_bytes()).expect("the kernel is exported");
-        for tile in (0..case.kernel.grid() as u64).rev() {
-            function(slots.as_ptr(), tile, scratch.as_mut_ptr());
+        for call in (0..calls(&case.kernel) as u64).rev() {
+            function(slots.as_ptr(), call, scratch.as_mut_ptr());
         }
     }
     assert!(

@@ -248,13 +248,15 @@ impl Builder<'_> {
 /// A random kernel over a ring of this degree, with residues for its operands.
 pub fn case(name: &str, n: usize, random: &mut Random) -> Case {
     let log_n = n.ilog2();
-    let main = ntt_primes_below(1 << 30, log_n).take(2);
+    // Conversions are made for groups of tiles where there are many, the last of which may not be full.
+    let count = if random.below(3) == 0 { 2 + random.below(20) } else { 2 };
+    let main = ntt_primes_below(1 << 30, log_n).take(count);
     let special = ntt_primes_below(1 << 31, log_n).take(1);
     let terminal = ntt_primes_below(1 << 25, log_n).take(1);
     let mut moduli: Vec<u32> = main.chain(special).chain(terminal).collect();
     match random.below(3) {
         0 => moduli.truncate(2),
-        1 => moduli = vec![moduli[2]],
+        1 => moduli = vec![moduli[count]],
         _ => {}
     }
     let batch = if random.below(3) == 0 { 2 } else { 1 };
