@@ -4,12 +4,18 @@
 //! node joins the first item that comes after everything it reads, or in which what it reads limb by limb is
 //! computed. Both polynomials of a ciphertext meet in one kernel this way. After scheduling, `place[n]` is
 //! the item of node `n`; each item's nodes are in the order of the program.
+//!
+//! What streams much memory does not share a kernel with its like: rotations that share their digits are done one
+//! after the other, so that at each time the key of one is read, and their kernels are the same.
 
 use super::graph::{Access, Graph, Home, Kind, Node, Source};
 use ceria_runtime::format::basis::Basis;
 
 /// Nodes of one kernel at most; more would only cost cache.
 const LARGEST: usize = 24;
+
+/// Base conversions of one kernel at most: those of both polynomials of a ciphertext.
+const CONVERSIONS: usize = 2;
 
 /// A kernel, or one loop, call or copy of a cell.
 pub struct Item {
@@ -39,7 +45,7 @@ impl Schedule {
         }
         for (number, node) in graph.nodes.iter().enumerate() {
             let earliest = schedule.earliest(graph, &producer, node);
-            let item = schedule.item_for(node, earliest);
+            let item = schedule.item_for(graph, node, earliest);
             schedule.place[number] = item;
             schedule.items[item].nodes.push(number);
         }
@@ -75,11 +81,11 @@ impl Schedule {
     }
 
     /// The item that the node joins, or a new one at the end.
-    fn item_for(&mut self, node: &Node<'_>, earliest: usize) -> usize {
+    fn item_for(&mut self, graph: &Graph<'_>, node: &Node<'_>, earliest: usize) -> usize {
         if node.in_kernel() {
             for number in earliest..self.items.len() {
                 let item = &self.items[number];
-                if item.basis.as_ref() == Some(&node.basis) && item.nodes.len() < LARGEST {
+                if item.basis.as_ref() == Some(&node.basis) && has_room(graph, item, node) {
                     return number;
                 }
             }
@@ -88,6 +94,18 @@ impl Schedule {
         self.items.push(Item { basis, nodes: Vec::new() });
         self.items.len() - 1
     }
+}
+
+/// Whether a node may join a kernel.
+fn has_room(graph: &Graph<'_>, item: &Item, node: &Node<'_>) -> bool {
+    let count = |like: fn(&Kind<'_>) -> bool| {
+        item.nodes.iter().filter(|&&number| like(&graph.nodes[number].kind)).count()
+    };
+    let sums: fn(&Kind<'_>) -> bool = |kind| matches!(kind, Kind::InnerProduct | Kind::WeightedSum { .. });
+    let conversions: fn(&Kind<'_>) -> bool = |kind| matches!(kind, Kind::Bconv(_));
+    item.nodes.len() < LARGEST
+        && !(sums(&node.kind) && count(sums) >= 1)
+        && !(conversions(&node.kind) && count(conversions) >= CONVERSIONS)
 }
 
 /// Whether one node can take the other's result as a tile.
