@@ -90,6 +90,12 @@ impl Modulus {
         code.shift_right_signed(raised, 32)
     }
 
+    /// The 64-bit products of the low halves as signed words.
+    pub fn signed_product(&self, code: &mut Code, a: Value, b: Value) -> Value {
+        let (a, b) = (self.sign_extended(code, a), self.sign_extended(code, b));
+        code.mul(a, b)
+    }
+
     /// The even and odd lanes of a vector of signed words, sign-extended.
     pub fn signed_halves(&self, code: &mut Code, words: Value) -> (Value, Value) {
         let Halves { even, odd } = self.halves(code, words);

@@ -1,4 +1,4 @@
-//! Numbers that differ from tile to tile: one read-only array a kernel.
+//! Numbers that differ from tile to tile: one read-only array a kernel; and lists that shared functions are given.
 //!
 //! Row `r` of the array has one 32-bit word for each prime of the kernel. Equal rows are stored once, and a row that
 //! counts 0, 1, 2 .. is the number of the prime itself.
@@ -10,12 +10,13 @@ pub struct TileConstants {
     name: String,
     primes: usize,
     rows: Vec<Vec<u32>>,
+    lists: Vec<Vec<u32>>,
 }
 
 impl TileConstants {
     /// For a kernel of this name with so many primes.
     pub fn new(kernel: &str, primes: usize) -> Self {
-        Self { name: format!("{kernel}_constants"), primes, rows: Vec::new() }
+        Self { name: format!("{kernel}_constants"), primes, rows: Vec::new(), lists: Vec::new() }
     }
 
     /// The word of a row for the running tile, whose prime has this number.
@@ -45,17 +46,33 @@ impl TileConstants {
         code.extend(word)
     }
 
-    /// The definition of the array, if anything is in it.
-    pub fn definition(&self) -> String {
-        if self.rows.is_empty() {
-            return String::new();
-        }
-        let words: Vec<String> = self.rows.iter().flatten().map(|&word| (word as i32).to_string()).collect();
-        let count = words.len();
-        format!(
-            "llvm.mlir.global internal constant @{}(dense<[{}]> : tensor<{count}xi32>) : !llvm.array<{count} x i32>\n",
-            self.name,
-            words.join(", ")
-        )
+    /// The address of a list of words.
+    pub fn list(&mut self, code: &mut Code, words: Vec<u32>) -> Value {
+        let number = self.lists.iter().position(|known| *known == words).unwrap_or_else(|| {
+            self.lists.push(words);
+            self.lists.len() - 1
+        });
+        code.global(&self.list_name(number))
     }
+
+    fn list_name(&self, number: usize) -> String {
+        format!("{}_{number}", self.name)
+    }
+
+    /// The definitions of the array and the lists, as far as anything is in them.
+    pub fn definition(&self) -> String {
+        let lists = self.lists.iter().enumerate().map(|(i, list)| array(&self.list_name(i), list));
+        let lists: String = lists.collect();
+        if self.rows.is_empty() { lists } else { array(&self.name, &self.rows.concat()) + &lists }
+    }
+}
+
+/// A read-only array of words.
+fn array(name: &str, words: &[u32]) -> String {
+    let count = words.len();
+    let words: Vec<String> = words.iter().map(|&word| (word as i32).to_string()).collect();
+    format!(
+        "llvm.mlir.global internal constant @{name}(dense<[{}]> : tensor<{count}xi32>) : !llvm.array<{count} x i32>\n",
+        words.join(", ")
+    )
 }

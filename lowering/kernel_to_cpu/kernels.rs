@@ -9,7 +9,7 @@ use super::{
     arithmetic::{Halves, Modulus, Range},
     code::{Code, Type, Value},
     constants::TileConstants,
-    conversion::{Conversion, block_size, group},
+    conversion::{self, block_size, group},
     ntt::Transform,
     schedule::{LimbTransform, Place, Schedule, Stage, TransformKind},
     sums,
@@ -47,6 +47,8 @@ pub struct KernelCode {
     pub scratch_words: usize,
     /// Ranges of the forward and inverse transforms that it calls.
     pub transforms: BTreeSet<(&'static str, bool)>,
+    /// The size of the groups whose conversion it calls.
+    pub conversion: Option<usize>,
 }
 
 /// Generates the function of a kernel.
@@ -61,7 +63,7 @@ pub fn generate(kernel: &Kernel, symbol: &str, machine: &Machine) -> KernelCode 
         if frame.group == 1 {
             let count = code.constant(Type::Long, primes as i64);
             let prime = code.rem(args[1], count);
-            frame.convert(code, &mut constants, &schedule, machine, vec![prime]);
+            frame.convert(code, &mut constants, &schedule, prime);
             frame.tile(code, &mut constants, &schedule, machine, (prime, None), &mut transforms);
             return;
         }
@@ -69,15 +71,7 @@ pub fn generate(kernel: &Kernel, symbol: &str, machine: &Machine) -> KernelCode 
         let number = code.rem(args[1], groups);
         let size = code.constant(Type::Long, frame.group as i64);
         let first = code.mul(number, size);
-        let last = code.constant(Type::Long, primes as i64 - 1);
-        let members = (0..frame.group)
-            .map(|k| {
-                let k = code.constant(Type::Long, k as i64);
-                let prime = code.add(first, k);
-                code.min(prime, last)
-            })
-            .collect();
-        frame.convert(code, &mut constants, &schedule, machine, members);
+        frame.convert(code, &mut constants, &schedule, first);
         let end = code.constant(Type::Long, primes as i64);
         let left = code.sub(end, first);
         let count = code.min(left, size);
@@ -91,6 +85,7 @@ pub fn generate(kernel: &Kernel, symbol: &str, machine: &Machine) -> KernelCode 
         text: constants.definition() + &function,
         scratch_words: scratch_rows(kernel, &schedule) * kernel.n + block_size(kernel),
         transforms,
+        conversion: (!schedule.conversions.is_empty()).then(|| group(kernel)),
     }
 }
 
@@ -153,27 +148,15 @@ impl<'a> Frame<'a> {
         code.word_at(self.scratch, offset)
     }
 
-    /// The base conversions of a group of primes.
-    fn convert(
-        &self,
-        code: &mut Code,
-        constants: &mut TileConstants,
-        schedule: &Schedule,
-        machine: &Machine,
-        primes: Vec<Value>,
-    ) {
-        if schedule.conversions.is_empty() {
-            return;
-        }
-        let lanes = machine.lanes.min(self.kernel.n);
-        let block = self.scratch_row(code, scratch_rows(self.kernel, schedule));
-        let conversion = Conversion::new(code, constants, self.kernel, (lanes, block), primes);
+    /// The base conversions of the group that begins with a prime.
+    fn convert(&self, code: &mut Code, constants: &mut TileConstants, schedule: &Schedule, first: Value) {
         for (number, &i) in schedule.conversions.iter().enumerate() {
             let TileOp::Bconv { buffer, from, rows, .. } = &self.kernel.body[i] else { continue };
-            let to: Vec<Value> =
-                (0..self.group).map(|k| self.scratch_row(code, number * self.group + k)).collect();
+            let to = self.scratch_row(code, number * self.group);
+            let block = self.scratch_row(code, scratch_rows(self.kernel, schedule));
             let start = self.batch_start(code, *buffer);
-            conversion.write(code, constants, start, (from, rows), &to);
+            let target = conversion::Target { to, block, first };
+            conversion::call(code, constants, self.kernel, (start, from, rows), target);
         }
     }
 

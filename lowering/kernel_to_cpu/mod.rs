@@ -4,9 +4,10 @@
 //! module of `llvm`, `scf`, `arith` and `vector` operations that exports the entry of
 //! [`ceria_runtime::format::abi`]; MLIR's own conversions lower it to LLVM.
 //!
-//! 1. [`ntt`]: one function for each transform of a limb; [`arithmetic`] has the modular arithmetic of vectors.
-//! 2. [`kernels`]: one function for each kernel; [`schedule`] splits it into loops and transforms, [`conversion`]
-//!    converts bases for groups of tiles, [`sums`] has sums of products and [`constants`] what differs from prime to prime.
+//! 1. [`ntt`]: one function for each transform of a limb; [`conversion`]: one for each size of a group of limbs that
+//!    bases are converted for; [`arithmetic`] has the modular arithmetic of vectors.
+//! 2. [`kernels`]: one function for each kernel; [`schedule`] splits it into loops and transforms, [`sums`] has
+//!    sums of products and [`constants`] what differs from prime to prime.
 //! 3. [`host`]: the functions that allocate and launch.
 //!
 //! All of these write text through [`code`], which is parsed once at the end.
@@ -117,11 +118,13 @@ pub fn lower(module: OperationRef<'_, '_>, lanes: usize, entry: &str) -> Result<
     let mut text = String::from("module {\n");
     let mut scratch_words = 0;
     let mut transforms = BTreeSet::new();
+    let mut conversions = BTreeSet::new();
     let mut kernels = String::new();
     for kernel in &parts.numbers.kernels {
         let code = kernels::generate(kernel, &format!("{KERNEL_PREFIX}{}", kernel.name), &machine);
         scratch_words = scratch_words.max(code.scratch_words);
         transforms.extend(code.transforms);
+        conversions.extend(code.conversion);
         kernels += &code.text;
     }
     for range in Range::ALL {
@@ -132,6 +135,9 @@ pub fn lower(module: OperationRef<'_, '_>, lanes: usize, entry: &str) -> Result<
         if transforms.contains(&(range.suffix(), false)) {
             text += &transform.inverse();
         }
+    }
+    for group in conversions {
+        text += &conversion::function(params.n(), machine.lanes, group);
     }
     text += &kernels;
     let mut host = HostWriter::new(&parts.numbers);

@@ -4,6 +4,7 @@ mod random;
 
 use super::{
     arithmetic::Range,
+    conversion,
     kernels::{Machine, calls, generate},
 };
 use crate::bundle::shared_library;
@@ -28,6 +29,9 @@ fn compile(cases: &[Case], n: usize, machine: &Machine, target: &Target) -> Libr
     for range in Range::ALL {
         let transform = machine.transform(n, range);
         text += &(transform.forward() + &transform.inverse());
+    }
+    for group in 1..=conversion::LARGEST {
+        text += &conversion::function(n, machine.lanes, group);
     }
     for case in cases {
         text += &generate(&case.kernel, &case.kernel.name, machine).text;
