@@ -115,7 +115,7 @@ void optimize(llvm::Module &module, llvm::TargetMachine &machine,
 
 extern "C" {
 
-/// Emits a module. False if it cannot be translated, which MLIR reports at the
+/// Emits a module; threads may emit the same one. False if it cannot be translated, which MLIR reports at the
 /// op, or if LLVM refuses it, which `fail` gets.
 bool ceria_emit_code(MlirOperation op, const CeriaTarget *target, void *out,
                      Push push, void *message, Push fail) {
@@ -124,12 +124,20 @@ bool ceria_emit_code(MlirOperation op, const CeriaTarget *target, void *out,
     return false;
   };
   std::string error;
-  std::unique_ptr<llvm::TargetMachine> machine = createMachine(*target, error);
+  std::unique_ptr<llvm::TargetMachine> machine;
+  llvm::LLVMContext context;
+  std::unique_ptr<llvm::Module> module;
+  {
+    // Translation may rewrite the op on its way, and targets register
+    // themselves; what follows is of this call alone.
+    static std::mutex mutex;
+    std::lock_guard<std::mutex> lock(mutex);
+    machine = createMachine(*target, error);
+    if (machine)
+      module = translateModuleToLLVMIR(unwrap(op), context, "ceria");
+  }
   if (!machine)
     return refuse(error);
-  llvm::LLVMContext context;
-  std::unique_ptr<llvm::Module> module =
-      translateModuleToLLVMIR(unwrap(op), context, "ceria");
   if (!module)
     return false;
   module->setDataLayout(machine->createDataLayout());

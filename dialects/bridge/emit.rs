@@ -7,7 +7,6 @@ use std::ffi::c_void;
 
 use melior::StringRef;
 use melior::ir::OperationRef;
-use melior::ir::operation::OperationLike;
 use mlir_sys::{MlirContext, MlirOperation, MlirStringRef};
 
 use super::diagnostic::push_text;
@@ -75,6 +74,37 @@ pub enum EmitError {
 
 /// Emits a module of the LLVM dialect.
 pub fn emit(module: OperationRef, target: &Target, form: Form) -> Result<Vec<u8>, EmitError> {
+    register(module);
+    emit_raw(module.to_raw(), target, form)
+}
+
+/// Emits a module of the LLVM dialect for several targets, each in a thread of its own.
+pub fn emit_all(module: OperationRef, targets: &[Target], form: Form) -> Vec<Result<Vec<u8>, EmitError>> {
+    /// An op that threads read.
+    struct Shared(MlirOperation);
+    // SAFETY: emission reads the op, and takes turns where it may do more.
+    unsafe impl Sync for Shared {}
+    impl Shared {
+        fn emit(&self, target: &Target, form: Form) -> Result<Vec<u8>, EmitError> {
+            emit_raw(self.0, target, form)
+        }
+    }
+    register(module);
+    let shared = &Shared(module.to_raw());
+    std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            targets.iter().map(|target| scope.spawn(move || shared.emit(target, form))).collect();
+        let failed = |_| Err(EmitError::Llvm("a thread that emits code failed".into()));
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(failed)).collect()
+    })
+}
+
+fn register(module: OperationRef) {
+    // SAFETY: the op and its context are valid.
+    unsafe { ceria_emit_register(mlir_sys::mlirOperationGetContext(module.to_raw())) };
+}
+
+fn emit_raw(module: MlirOperation, target: &Target, form: Form) -> Result<Vec<u8>, EmitError> {
     let raw = RawTarget {
         triple: StringRef::new(&target.triple).to_raw(),
         cpu: StringRef::new(&target.cpu).to_raw(),
@@ -85,9 +115,8 @@ pub fn emit(module: OperationRef, target: &Target, form: Form) -> Result<Vec<u8>
     let (mut bytes, mut message) = (Vec::<u8>::new(), String::new());
     // SAFETY: the op and the target are valid, and the callbacks get what they expect.
     let done = unsafe {
-        ceria_emit_register(module.context().to_ref().to_raw());
         ceria_emit_code(
-            module.to_raw(),
+            module,
             &raw,
             (&raw mut bytes).cast(),
             push_bytes,

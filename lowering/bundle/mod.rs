@@ -16,7 +16,7 @@ pub use link::shared_library;
 use crate::kernel_to_cpu::{self, Lowered};
 use ceria_dialects::{
     bridge::{
-        emit::{EmitError, Form, Target, emit, lower_to_llvm},
+        emit::{EmitError, Form, Target, emit_all, lower_to_llvm},
         hooks::OperationRef,
         pass::{OptionValues, PassError, PipelineError},
     },
@@ -71,7 +71,8 @@ impl CpuLevel {
     /// The CPU to emit code for.
     pub fn target(self) -> Target {
         match self {
-            Self::V2 => Target::x86_64_v2(),
+            // What runs where nothing better does is worth less time to make.
+            Self::V2 => Target { level: 1, ..Target::x86_64_v2() },
             Self::V3 => Target::x86_64_v3(),
             Self::V4 => Target::cpu("x86-64-v4"),
         }
@@ -166,9 +167,11 @@ pub fn write(folder: &Path, input: &BundleInput<'_, '_>) -> Result<[u8; 32], Bun
         params_of(input.ckks).ok_or_else(|| BundleError::Program("the program has no parameters".into()))?;
     let mut contents: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut lowered = None;
-    for &level in input.levels {
-        let (code, facts) = compile(input.kernel, &level.target(), level.lanes(), "main")?;
-        contents.insert(level.file().into(), code);
+    for levels in input.levels.chunk_by(|a, b| a.lanes() == b.lanes()) {
+        let targets: Vec<Target> = levels.iter().map(|level| level.target()).collect();
+        let lanes = levels.first().map_or(8, |level| level.lanes());
+        let (code, facts) = compile(input.kernel, &targets, lanes, "main")?;
+        contents.extend(levels.iter().map(|level| level.file().to_string()).zip(code));
         lowered = Some(facts);
     }
     let lowered = lowered.ok_or_else(|| BundleError::Program("there is no target".into()))?;
@@ -211,13 +214,13 @@ pub fn write(folder: &Path, input: &BundleInput<'_, '_>) -> Result<[u8; 32], Bun
     Ok(hash)
 }
 
-/// A shared library for one target that exports a function. The module stays as it is.
+/// Shared libraries that export a function, one for each target. The module stays as it is.
 pub(crate) fn compile(
     kernel: OperationRef<'_, '_>,
-    target: &Target,
+    targets: &[Target],
     lanes: usize,
     entry: &str,
-) -> Result<(Vec<u8>, Lowered), BundleError> {
+) -> Result<(Vec<Vec<u8>>, Lowered), BundleError> {
     // SAFETY: the clone is owned by `module` and destroyed with it.
     let module = unsafe {
         melior::ir::Module::from_raw(mlir_sys::mlirModuleFromOperation(mlir_sys::mlirOperationClone(
@@ -227,8 +230,9 @@ pub(crate) fn compile(
     plan_memory::run(module.as_operation(), &OptionValues::defaults(&[]))?;
     let lowered = kernel_to_cpu::lower(module.as_operation(), lanes, entry)?;
     lower_to_llvm(module.as_operation())?;
-    let object = emit(module.as_operation(), target, Form::Object)?;
-    Ok((link::shared_library(&object)?, lowered))
+    let objects = emit_all(module.as_operation(), targets, Form::Object);
+    let libraries = objects.into_iter().map(|object| link::shared_library(&object?));
+    Ok((libraries.collect::<Result<_, _>>()?, lowered))
 }
 
 /// The weights as a file of tensors.

@@ -51,7 +51,8 @@ impl Native {
             })?;
             sizes.push(ty.shape().iter().map(|&extent| extent as usize).product());
         }
-        let (code, lowered) = bundle::compile(module, &Target { level: 1, ..Target::host() }, LANES, entry)?;
+        let target = Target { level: 1, ..Target::host() };
+        let (code, lowered) = bundle::compile(module, &[target], LANES, entry)?;
         let mut tables = Vec::new();
         for name in &lowered.tables {
             let op =
@@ -68,7 +69,7 @@ impl Native {
         tables.push(buffer(&roots));
         let memory = Memory { arena_bytes: lowered.arena_bytes, scratch_bytes: lowered.scratch_bytes };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let executor = Executor::new(&code, tables, &memory, threads)?;
+        let executor = Executor::new(&code.concat(), tables, &memory, threads)?;
         let outputs = sizes.split_off(lowered.inputs.min(sizes.len()));
         Ok(Self { executor, inputs: sizes, outputs })
     }
