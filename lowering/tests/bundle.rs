@@ -101,7 +101,7 @@ fn a_bundle_runs() {
     let client = Context::new(params.clone()).unwrap();
     let secret = SecretKey::generate(&client).unwrap();
     let public = PublicKey::generate(&client, &secret).unwrap();
-    let keys = EvalKeys { key_pair: secret.id(), keys: Vec::<SwitchKey>::new() };
+    let keys = || EvalKeys { key_pair: secret.id(), keys: Vec::<SwitchKey>::new() };
     let values: Vec<f64> = (0..params.slots()).map(|i| 0.01 * (i % 8) as f64).collect();
     let port = &bundle.manifest.inputs[0];
     let encrypted = public.encrypt_slots(&client, &values[..], &port.scale, port.level).unwrap();
@@ -110,7 +110,7 @@ fn a_bundle_runs() {
     for threads in [1, 2] {
         let server = Context::new(bundle.manifest.params.clone()).unwrap();
         let options = LoadOptions { threads: Some(threads) };
-        let mut program = Program::load(&bundle, server, &keys, options, |_, _| {}).unwrap();
+        let mut program = Program::load(&bundle, server, keys(), options, |_, _| {}).unwrap();
         let (outputs, report) = program.run(&inputs).unwrap();
         assert_eq!(report.profile.spans.len(), 3);
         let result = &outputs.get("y").unwrap()[0];
@@ -130,6 +130,6 @@ fn a_bundle_runs() {
     bytes[1000] ^= 1;
     std::fs::write(&code, bytes).unwrap();
     let server = Context::new(params).unwrap();
-    let damaged = Program::load(&bundle, server, &keys, LoadOptions::default(), |_, _| {});
+    let damaged = Program::load(&bundle, server, keys(), LoadOptions::default(), |_, _| {});
     assert!(damaged.err().is_some_and(|e| e.to_string().contains("host-x86_64-v2.so is damaged")));
 }

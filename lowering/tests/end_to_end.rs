@@ -116,7 +116,7 @@ fn a_ciphertext_program_runs() {
 
         let server = Context::new(bundle.manifest.params.clone()).unwrap();
         let keys = read_eval_keys(&file, Model::new(&server, bundle.hash), None).unwrap();
-        let mut program = Program::load(&bundle, server, &keys, LoadOptions { threads: Some(2) }, |_, _| {})
+        let mut program = Program::load(&bundle, server, keys, LoadOptions { threads: Some(2) }, |_, _| {})
             .unwrap_or_else(|e| panic!("{e}"));
         let (outputs, _) = program.run(&inputs).unwrap();
         let result = &outputs.get("y").unwrap()[0];

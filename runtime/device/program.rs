@@ -39,9 +39,9 @@ impl Program {
     pub fn load(
         bundle: &Bundle,
         context: Context,
-        keys: &EvalKeys,
+        keys: EvalKeys,
         options: LoadOptions,
-        mut progress: impl FnMut(usize, usize),
+        progress: impl FnMut(usize, usize),
     ) -> Result<Self, DeviceError> {
         let manifest = bundle.manifest.clone();
         let threads = options
@@ -55,12 +55,7 @@ impl Program {
         let weights = file.as_ref().map(|file| SafeTensors::deserialize(file)).transpose();
         let weights = weights.map_err(|e| DeviceError::Weights(e.to_string()))?;
         let sources = Sources { context: &context, keys, key_set: &manifest.keys, weights };
-        let mut tables = Vec::with_capacity(manifest.tables.len());
-        for (done, table) in manifest.tables.iter().enumerate() {
-            progress(done, manifest.tables.len());
-            tables.push(sources.build(table)?);
-        }
-        progress(manifest.tables.len(), manifest.tables.len());
+        let tables = sources.build_all(&manifest.tables, progress)?;
         let executor = Executor::new(&code, tables, &manifest.memory, threads)?;
         let results = manifest
             .outputs

@@ -1,4 +1,7 @@
 //! Fills the tables that a program reads, when its bundle is loaded.
+//!
+//! Expanded keys are most of a program's memory, and twice as large as they are in a client's file. Each of the client's
+//! keys is dropped after the last table that has it, so that the two are not held side by side.
 
 use super::{bundle::Bundle, error::DeviceError, memory::Buffer};
 use crate::{
@@ -16,13 +19,14 @@ use crate::{
 use ndarray::{ArrayD, ArrayViewD};
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
+use std::collections::BTreeMap;
 
 /// What tables are filled from.
 pub struct Sources<'a> {
     /// The client's context for the bundle's parameters.
     pub context: &'a Context,
-    /// The client's evaluation keys.
-    pub keys: &'a EvalKeys,
+    /// The client's evaluation keys that are still needed.
+    pub keys: EvalKeys,
     /// The keys that the client was asked to make.
     pub key_set: &'a KeySet,
     /// The weights, if the bundle has any.
@@ -35,8 +39,49 @@ pub fn weights(bundle: &Bundle) -> Result<Option<memmap2::Mmap>, DeviceError> {
 }
 
 impl Sources<'_> {
-    /// Builds a table.
-    pub fn build(&self, table: &Table) -> Result<Buffer, DeviceError> {
+    /// Builds tables, in order. `progress` is told how many of how many are done.
+    pub fn build_all(
+        mut self,
+        tables: &[Table],
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<Vec<Buffer>, DeviceError> {
+        let mut uses = BTreeMap::new();
+        for spec in tables.iter().flat_map(|table| self.specs(table)) {
+            *uses.entry(spec).or_insert(0usize) += 1;
+        }
+        self.keys.keys.retain(|key| uses.contains_key(&key.spec()));
+        let mut built = Vec::with_capacity(tables.len());
+        for (done, table) in tables.iter().enumerate() {
+            progress(done, tables.len());
+            built.push(self.build(table, &mut uses)?);
+        }
+        progress(tables.len(), tables.len());
+        Ok(built)
+    }
+
+    /// The keys that a table has, as far as the client was asked to make them.
+    fn specs(&self, table: &Table) -> Vec<KeySpec> {
+        match &table.content {
+            TableContent::GaloisKey { elements, .. } => {
+                elements.iter().filter_map(|&element| self.spec(KeyKind::Galois(element))).collect()
+            }
+            TableContent::RelinKey { .. } => self.spec(KeyKind::Relinearize).into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn spec(&self, kind: KeyKind) -> Option<KeySpec> {
+        let level = match kind {
+            KeyKind::Relinearize => self.key_set.relin,
+            KeyKind::Galois(element) => {
+                self.key_set.galois.iter().find(|key| key.element == element).map(|key| key.level)
+            }
+        };
+        level.map(|level| KeySpec { kind, level })
+    }
+
+    /// Builds a table. `uses` counts what is still to be built of each key.
+    fn build(&mut self, table: &Table, uses: &mut BTreeMap<KeySpec, usize>) -> Result<Buffer, DeviceError> {
         let params = self.context.params();
         let mut buffer = Buffer::new((table.bytes()? / 4) as usize);
         let words = buffer.words_mut();
@@ -49,12 +94,11 @@ impl Sources<'_> {
             TableContent::GaloisKey { elements, moduli } => {
                 let entry = words.len() / elements.len().max(1);
                 for (words, &element) in words.chunks_exact_mut(entry.max(1)).zip(elements) {
-                    let used = self.key_set.galois.iter().find(|key| key.element == element);
-                    self.expand(KeyKind::Galois(element), used.map(|key| key.level), moduli, words)?;
+                    self.expand(KeyKind::Galois(element), moduli, words, uses)?;
                 }
             }
             TableContent::RelinKey { moduli } => {
-                self.expand(KeyKind::Relinearize, self.key_set.relin, moduli, words)?;
+                self.expand(KeyKind::Relinearize, moduli, words, uses)?;
             }
             TableContent::Twiddles { moduli } => {
                 let rows = words.par_chunks_exact_mut(twiddles::words(params.n()));
@@ -69,20 +113,26 @@ impl Sources<'_> {
     }
 
     fn expand(
-        &self,
+        &mut self,
         kind: KeyKind,
-        level: Option<u32>,
         moduli: &Basis,
         words: &mut [u32],
+        uses: &mut BTreeMap<KeySpec, usize>,
     ) -> Result<(), DeviceError> {
         let name = || match kind {
             KeyKind::Relinearize => "the relinearisation key".to_string(),
             KeyKind::Galois(element) => format!("the key of Galois element {element}"),
         };
         let missing = || DeviceError::MissingKey(name());
-        let spec = KeySpec { kind, level: level.ok_or_else(missing)? };
+        let spec = self.spec(kind).ok_or_else(missing)?;
         let key = self.keys.get(spec).ok_or_else(missing)?;
-        Ok(key.expand_montgomery(self.context, moduli, words)?)
+        key.expand_montgomery(self.context, moduli, words)?;
+        let left = uses.entry(spec).or_default();
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            self.keys.keys.retain(|key| key.spec() != spec);
+        }
+        Ok(())
     }
 
     fn encode(

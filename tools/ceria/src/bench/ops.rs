@@ -270,8 +270,7 @@ fn execute(path: &Path, threads: usize, runs: usize) -> Result<Vec<RunReport>> {
     let inputs = client.encrypt(&public, &values)?;
     let context = Context::new(client.manifest.params.clone())?;
     let options = LoadOptions { threads: Some(threads) };
-    let mut program = Loaded::load(&Bundle::open(path)?, context, &keys, options, |_, _| {})?;
-    drop(keys);
+    let mut program = Loaded::load(&Bundle::open(path)?, context, keys, options, |_, _| {})?;
     program.run(&inputs)?;
     (0..runs).map(|_| Ok(program.run(&inputs)?.1)).collect()
 }
