@@ -47,6 +47,7 @@ impl Executor {
     ) -> Result<Self, DeviceError> {
         let code = HostProgram::load(code)?;
         let arena = Buffer::new(memory.arena_bytes.div_ceil(4) as usize);
+        arena.populate();
         let pool = Pool::new(threads, memory.scratch_bytes.div_ceil(4) as usize);
         Ok(Self { code, tables, arena, pool })
     }

@@ -39,6 +39,14 @@ impl Buffer {
         Self { pointer, words, mapping: None }
     }
 
+    /// Takes the buffer's memory now, so that runs do not wait for it.
+    pub fn populate(&self) {
+        if let Some(mapping) = &self.mapping {
+            // Where the advice is not known, memory is taken when it is first written.
+            let _ = mapping.advise(Advice::PopulateWrite);
+        }
+    }
+
     fn layout(words: usize) -> Layout {
         let bytes = words.max(1).saturating_mul(4);
         let bytes = bytes.checked_next_multiple_of(ALIGNMENT).unwrap_or(bytes);

@@ -57,12 +57,13 @@ impl Program {
         let sources = Sources { context: &context, keys, key_set: &manifest.keys, weights };
         let tables = sources.build_all(&manifest.tables, progress)?;
         let executor = Executor::new(&code, tables, &manifest.memory, threads)?;
-        let results = manifest
+        let results: Vec<Buffer> = manifest
             .outputs
             .iter()
             .flat_map(|port| (0..port.polynomials()).map(move |_| port))
             .map(|port| Buffer::new(port.polynomial_words(&manifest.params) as usize))
             .collect();
+        results.iter().for_each(Buffer::populate);
         Ok(Self { manifest, hash: bundle.hash, context, executor, results })
     }
 
