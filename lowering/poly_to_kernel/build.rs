@@ -309,7 +309,9 @@ impl<'b, 'c> Builder<'b, 'c> {
             "poly.scale_up" => {
                 let (from, to) = (Self::rns(operand(op, 0)?)?.basis(), Self::rns(result(op, 0)?)?.basis());
                 let constants = self.host.products(&to.difference(&from), &to)?;
-                self.binary(op, Kind::ScaleUp(constants))
+                let mut operands = self.tiles(op)?;
+                self.permute_on_load(&mut operands);
+                self.compute(op, Kind::ScaleUp(constants), operands)
             }
             "poly.zero" => {
                 self.known.insert(key(result(op, 0)?), Source::Zero);
@@ -354,6 +356,25 @@ impl<'b, 'c> Builder<'b, 'c> {
     fn binary(&mut self, op: Op<'c>, kind: Kind<'c>) -> Built<()> {
         let operands = self.tiles(op)?;
         self.compute(op, kind, operands)
+    }
+
+    /// Reads the images of automorphisms from where their operands are. What adds limbs cannot take them as tiles, so
+    /// that they would be written and read for it.
+    fn permute_on_load(&self, operands: &mut [Operand<'c>]) {
+        for operand in operands {
+            let Source::Value(value, basis) = &operand.source else { continue };
+            let Some(node) = self.graph.nodes.iter().rev().find(|node| node.results.contains(value)) else {
+                continue;
+            };
+            if let (
+                Kind::Copy,
+                [Operand { source: Source::Value(of, _), access: Access::Permuted(element) }],
+            ) = (&node.kind, &node.operands[..])
+            {
+                let source = Source::Value(*of, basis.clone());
+                *operand = Operand { source, access: Access::Permuted(element.clone()) };
+            }
+        }
     }
 
     fn element(&mut self, value: Val<'c>) -> Built<Element<'c>> {
