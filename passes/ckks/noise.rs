@@ -231,9 +231,13 @@ fn back(tape: &[Node], output: usize, probe: Vec<Complex64>, mut found: impl FnM
             Origin::Transform(inputs, diagonals, output) => {
                 for diagonal in diagonals.values.iter().filter(|d| d.output == *output) {
                     let Some(from) = inputs.get(diagonal.input) else { continue };
+                    // Inputs have as many slots as outputs. This is most of the work, so without calls.
                     let by = diagonal.diagonal.rem_euclid(here.len() as i64) as usize;
-                    let values = &diagonal.values;
-                    send(*from, &|slot| slot + by, &|slot| Complex64::from(values[slot % values.len()]));
+                    let to = &mut arrived[*from];
+                    to.resize(here.len(), Complex64::default());
+                    let (low, high) = to.split_at_mut(by);
+                    let weighted = here.iter().zip(diagonal.values.iter().cycle()).map(|(v, w)| v * w);
+                    high.iter_mut().chain(low).zip(weighted).for_each(|(sum, v)| *sum += v);
                 }
             }
         }
