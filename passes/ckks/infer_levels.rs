@@ -98,6 +98,26 @@ pub fn is_unplaced(op: OperationRef<'_, '_>) -> bool {
     })
 }
 
+/// How many scale factors each ciphertext of a program with rescales carries; values that are not here carry one.
+pub fn degrees(module: OperationRef<'_, '_>) -> HashMap<Id, u32> {
+    let mut degrees: HashMap<Id, u32> = HashMap::new();
+    for op in ops_below(module) {
+        let of = |v: &Value<'_, '_>| degrees.get(&id(*v)).copied().unwrap_or(1);
+        let inputs: Vec<u32> = ciphertexts(op.operands()).iter().map(of).collect();
+        let most = inputs.iter().copied().max().unwrap_or(1);
+        let degree = match effect(op) {
+            Some(Effect::Product) if inputs.len() == 1 => 2 * most,
+            Some(Effect::Product) => inputs.iter().sum(),
+            Some(Effect::FreeProduct) => most + 1,
+            Some(Effect::Rescale) => most.saturating_sub(rescaled_levels(op)).max(1),
+            Some(_) => most,
+            None => 1,
+        };
+        degrees.extend(ciphertexts(results(op)).iter().map(|r| (id(*r), degree)));
+    }
+    degrees
+}
+
 /// Degrees and scales of the values of a module.
 struct Solver {
     levels: Levels,
@@ -111,21 +131,7 @@ struct Solver {
 
 impl Solver {
     fn new(module: OperationRef<'_, '_>, levels: Levels) -> Self {
-        let mut degrees: HashMap<Id, u32> = HashMap::new();
-        for op in ops_below(module) {
-            let of = |v: &Value<'_, '_>| degrees.get(&id(*v)).copied().unwrap_or(1);
-            let inputs: Vec<u32> = ciphertexts(op.operands()).iter().map(of).collect();
-            let most = inputs.iter().copied().max().unwrap_or(1);
-            let degree = match effect(op) {
-                Some(Effect::Product) if inputs.len() == 1 => 2 * most,
-                Some(Effect::Product) => inputs.iter().sum(),
-                Some(Effect::FreeProduct) => most + 1,
-                Some(Effect::Rescale) => most.saturating_sub(rescaled_levels(op)).max(1),
-                Some(_) => most,
-                None => 1,
-            };
-            degrees.extend(ciphertexts(results(op)).iter().map(|r| (id(*r), degree)));
-        }
+        let degrees = degrees(module);
         Self {
             levels,
             degrees,

@@ -60,6 +60,19 @@ pub fn body<'c, 'a>(op: OperationRef<'c, 'a>) -> Option<BlockRef<'c, 'a>> {
     op.first_region()?.first_block()
 }
 
+/// The first op of a block.
+pub fn first_operation<'c, 'a>(block: BlockRef<'c, 'a>) -> Option<OperationRef<'c, 'a>> {
+    // The block lives as long as the module, and so do its ops.
+    let op = block.first_operation()?;
+    Some(unsafe { OperationRef::from_raw(op.to_raw()) })
+}
+
+/// The op after another one in its block.
+pub fn next_operation<'c, 'a>(op: OperationRef<'c, 'a>) -> Option<OperationRef<'c, 'a>> {
+    let next = op.next_in_block()?;
+    Some(unsafe { OperationRef::from_raw(next.to_raw()) })
+}
+
 /// The arguments of a block.
 pub fn arguments<'c, 'a>(block: BlockRef<'c, 'a>) -> Vec<Value<'c, 'a>> {
     (0..block.argument_count()).filter_map(|i| block.argument(i).ok()).map(Value::from).collect()

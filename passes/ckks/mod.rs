@@ -11,7 +11,9 @@ pub mod lazy_relin;
 pub mod levels;
 pub mod minimize_rotation_keys;
 pub mod noise;
+pub mod place_bootstraps;
 pub mod place_rescale;
+pub mod placement;
 pub mod report_ops;
 pub mod select_params;
 pub mod verify_scale;
@@ -23,6 +25,7 @@ pub const PASSES: &[&PassDescriptor] = &[
     &expand_eval_poly::PASS,
     &lazy_relin::PASS,
     &place_rescale::PASS,
+    &place_bootstraps::PASS,
     &infer_levels::PASS,
     &expand_adjust::PASS,
     &select_params::PASS,
