@@ -80,7 +80,7 @@ impl Material for RandomMaterial {
         let mut words = Vec::with_capacity(table.words());
         let entries = table.shape[0] as u64;
         let seeds: Vec<Vec<u64>> = match table.kind {
-            TableKind::GaloisKey | TableKind::RelinKey => {
+            TableKind::GaloisKey | TableKind::RelinKey | TableKind::SparseKey | TableKind::DenseKey => {
                 let digits = table.shape[1] as u64;
                 let part = |entry, digit| (0..2).map(move |k| vec![name, entry, digit, k]);
                 (0..entries).flat_map(|entry| (0..digits).flat_map(move |digit| part(entry, digit))).collect()
@@ -104,10 +104,26 @@ pub fn words(params: &Params, table: &Table<'_>, material: &dyn Material) -> Res
         TableKind::Automorphism => {
             table.values.iter().flat_map(|&element| automorphism(params, element as usize)).collect()
         }
+        TableKind::Monomial => monomials(params, table)?,
         _ => material.words(params, table)?,
     };
     if words.len() != table.words() {
         return Err(format!("@{} has {} words, expected {}", table.name, words.len(), table.words()));
+    }
+    Ok(words)
+}
+
+/// Powers of X in evaluation form, a word for each run of equal ones, Montgomery.
+fn monomials(params: &Params, table: &Table<'_>) -> Result<Vec<u32>, String> {
+    let ring = Ring::new(params).map_err(|e| e.to_string())?;
+    let moduli = table.moduli.as_ref().ok_or("has no moduli")?;
+    let period = table.shape.last().copied().unwrap_or(1);
+    let mut words = Vec::with_capacity(table.words());
+    for &exponent in &table.values {
+        let poly = ring.monomial(moduli, exponent).map_err(|e| e.to_string())?;
+        for (limb, q) in poly.limbs.iter().zip(params.primes(moduli)) {
+            words.extend(limb.iter().step_by(ring.n() / period).map(|&x| to_montgomery(x, q)));
+        }
     }
     Ok(words)
 }

@@ -19,7 +19,7 @@ use ceria_dialects::{
         Placement,
         attributes::{float, int, scale, to_floats},
         effects::{Effect, effect, matrix_of},
-        interpret::{Ckks, Slots},
+        interpret::{Ckks, Slots, scale_ratio},
         matrix::Weights,
         types::{ct, pt},
     },
@@ -294,6 +294,9 @@ fn node(op: OperationRef<'_, '_>, index: usize, operands: &[&Traced]) -> Result<
             let constant = Addition::Constant { scale, coefficients: 1.0, message: root(operands[0]) };
             Node { inputs: all(float(op, "value")?), additions: vec![constant] }
         }
+        _ if matches!(name.as_str(), "ckks.set_scale" | "ckks.mod_raise") => {
+            Node { inputs: all(scale_ratio(op)?), ..Node::default() }
+        }
         _ => Node { inputs: all(1.0), ..Node::default() },
     };
     let components = ct(result)?.components();
@@ -304,7 +307,11 @@ fn node(op: OperationRef<'_, '_>, index: usize, operands: &[&Traced]) -> Result<
             let from = placement(op.operand(0).map_err(|e| e.to_string())?)?.level;
             node.additions.push(Addition::Reduction { from, at, components });
         }
-        "ckks.relinearize" | "ckks.rotate" | "ckks.hoisted_rotate" | "ckks.conjugate" => {
+        "ckks.relinearize"
+        | "ckks.rotate"
+        | "ckks.hoisted_rotate"
+        | "ckks.conjugate"
+        | "ckks.switch_secret" => {
             node.additions.push(Addition::KeySwitch(at, 1.0));
         }
         "ckks.add_const" => {
