@@ -318,6 +318,100 @@ def Ckks_ConjugateOp : Ckks_UnaryOp<"conjugate"> {
   let hasFolder = 1;
 }
 
+def Ckks_MulIOp : Ckks_UnaryOp<"mul_i"> {
+  let summary = "multiply every slot by the imaginary unit";
+  let description = [{
+    A product with `X^(N/2)`: exact, and level, scale and size stay.
+
+    ```mlir
+    %1 = ckks.mul_i %0 : !ckks.ct<5, S(5)>
+    ```
+  }];
+  let hasCanonicalizer = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Bootstrapping
+//===----------------------------------------------------------------------===//
+
+def Ckks_BootstrapOp : Ckks_Op<"bootstrap", [Pure, OpAsmOpInterface]> {
+  let summary = "raise a ciphertext to a higher level";
+  let description = [{
+    The result has the operand's slots at level `target_level` and its canonical scale.
+    `ckks-expand-bootstrap` writes out how: `variant` is one of
+
+    * `mod-raise-first` (the default): for complex slots;
+    * `stc-first`: for real slots, whose imaginary parts are dropped. It needs an operand
+      high enough for the linear transforms that come before the modulus is raised;
+    * `iterated`: twice `mod-raise-first`, the second time on the error of the first.
+
+    `slots`, a power of two, says that the slots repeat with that period; the bootstrap is
+    then cheaper. The parameters need `bootstrap`.
+
+    ```mlir
+    %1 = ckks.bootstrap %0 {target_level = 3} : !ckks.ct<0, S(0)> to !ckks.ct<3, S(3)>
+    ```
+  }];
+  let arguments = (ins Ckks_CtType:$input, I64Attr:$target_level, OptionalAttr<I64Attr>:$slots,
+      OptionalAttr<StrAttr>:$variant);
+  let results = (outs Ckks_CtType:$result);
+  let assemblyFormat = "$input attr-dict `:` type($input) `to` type($result)";
+  let hasVerifier = 1;
+}
+
+def Ckks_ModRaiseOp : Ckks_Op<"mod_raise", [Pure, OpAsmOpInterface]> {
+  let summary = "read a ciphertext of level 0 at a higher level";
+  let description = [{
+    The residues modulo `Q0`, the product of level 0's primes, are read as integers between
+    `-Q0/2` and `Q0/2`. The message polynomial `m` becomes `m + Q0 I` with a small integer
+    polynomial `I`, and the scale `Q0`: what is encoded is `I + m/Q0`. The interpreter draws
+    `I` as a secret of the parameters' bootstrap weight makes it.
+
+    ```mlir
+    %1 = ckks.mod_raise %0 : !ckks.ct<0, S(0)> to !ckks.ct<9, Q0>
+    ```
+  }];
+  let arguments = (ins Ckks_CtType:$input);
+  let results = (outs Ckks_CtType:$result);
+  let assemblyFormat = "$input attr-dict `:` type($input) `to` type($result)";
+  let hasVerifier = 1;
+}
+
+def Ckks_SwitchSecretOp : Ckks_PureOp<"switch_secret"> {
+  let summary = "go to the ephemeral sparse secret, or back";
+  let description = [{
+    `sparse` switches a ciphertext at level 0 from the client's secret to the sparse one of
+    the parameters' `bootstrap`; its key exists only modulo level 0 and the special primes
+    named there. `dense` switches back, at any level. Nothing but `mod_raise` may come
+    between the two.
+
+    ```mlir
+    %1 = ckks.switch_secret sparse %0 : !ckks.ct<0, S(0)>
+    %3 = ckks.switch_secret dense %2 : !ckks.ct<9, Q0>
+    ```
+  }];
+  let arguments = (ins Ckks_CtType:$input, UnitAttr:$sparse);
+  let results = (outs Ckks_CtType:$result);
+  let assemblyFormat = "(`sparse` $sparse^):(`dense`)? $input attr-dict `:` type($input)";
+  let hasVerifier = 1;
+}
+
+def Ckks_SetScaleOp : Ckks_Op<"set_scale", [Pure, OpAsmOpInterface]> {
+  let summary = "read a ciphertext at another scale";
+  let description = [{
+    The polynomials stay; the slots are multiplied by the old scale over the new one.
+
+    ```mlir
+    %1 = ckks.set_scale %0 : !ckks.ct<3, S(3)> to !ckks.ct<3, S(3)*2>  // half of %0
+    ```
+  }];
+  let arguments = (ins Ckks_CtType:$input);
+  let results = (outs Ckks_CtType:$result);
+  let assemblyFormat = "$input attr-dict `:` type($input) `to` type($result)";
+  let hasVerifier = 1;
+  let hasFolder = 1;
+}
+
 //===----------------------------------------------------------------------===//
 // Linear operators
 //===----------------------------------------------------------------------===//
@@ -339,10 +433,13 @@ def Ckks_MatrixOp : Ckks_Op<"matrix", [Symbol]> {
     every diagonal is a baby step. Every diagonal vector repeats with `period`, a power of
     two.
 
-    The numbers come from one of two places. `linear` describes them as a linear operator
+    The numbers come from one of three places. `linear` describes them as a linear operator
     on tensors, JSON of the runtime's `LinearOp`, over the clear `weights` it names and
     between two layouts, multiplied by `factor`; they are computed when the bundle is made
     or loaded. `values` lists one period of each diagonal, in the order of `diagonals`.
+    `fourier` names a range of butterfly stages of the canonical embedding, `to_slots 0:2` or
+    `to_coefficients 0:2`, whose product, times `factor`, is computed from its formula; its
+    numbers are complex. Neither direction reverses bits.
 
     `folds` lists rotations, each less than `slots`: the program rotates the transform's results by
     each in turn and adds the result to itself. Such rows as the folds sum are computed apart, so
@@ -359,7 +456,8 @@ def Ckks_MatrixOp : Ckks_Op<"matrix", [Symbol]> {
       OptionalAttr<DenseI64ArrayAttr>:$split, OptionalAttr<DenseI64ArrayAttr>:$folds,
       OptionalAttr<StrAttr>:$linear, OptionalAttr<FlatSymbolRefArrayAttr>:$weights,
       OptionalAttr<Ckks_LayoutAttr>:$input_layout, OptionalAttr<Ckks_LayoutAttr>:$output_layout,
-      OptionalAttr<F64Attr>:$factor, OptionalAttr<Ckks_ValuesAttr>:$values);
+      OptionalAttr<F64Attr>:$factor, OptionalAttr<Ckks_ValuesAttr>:$values,
+      OptionalAttr<StrAttr>:$fourier);
   let assemblyFormat = "$sym_name attr-dict";
   let hasVerifier = 1;
 }

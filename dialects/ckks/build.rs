@@ -102,6 +102,26 @@ impl<'c> Build<'c> {
         self.typed("ckks.adjust", &[input], &[result.into()], &[])
     }
 
+    /// `ckks.mod_raise` to a level.
+    pub fn mod_raise(&self, input: Value<'c, '_>, level: u32) -> Built<'c> {
+        let result = CtType::of(self.context, Some(&Placement::new(level, Scale::q0())), 2)?;
+        self.typed("ckks.mod_raise", &[input], &[result.into()], &[])
+    }
+
+    /// `ckks.switch_secret` to the sparse secret or back.
+    pub fn switch_secret(&self, input: Value<'c, '_>, sparse: bool) -> Built<'c> {
+        let attribute = [("sparse", Attribute::unit(self.context))];
+        self.op("ckks.switch_secret", &[input], if sparse { &attribute } else { &[] })
+    }
+
+    /// `ckks.set_scale` of a placed ciphertext.
+    pub fn set_scale(&self, input: Value<'c, '_>, scale: &Scale) -> Built<'c> {
+        let ty = CtType::try_from(input.r#type())?;
+        let level = ty.placement().ok_or("needs a placed operand")?.level;
+        let result = CtType::of(self.context, Some(&Placement::new(level, scale.clone())), ty.components())?;
+        self.typed("ckks.set_scale", &[input], &[result.into()], &[])
+    }
+
     /// `ckks.encode`
     pub fn encode(&self, vector: &str, part: usize, placement: Option<&Placement>) -> Built<'c> {
         let attributes = [

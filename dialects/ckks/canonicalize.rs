@@ -189,6 +189,14 @@ canonicalizer!(ckks_mul_int, |set| {
     });
 });
 
+canonicalizer!(ckks_mul_i, |set| {
+    // i (i x) -> -x
+    rule(set, "ckks.mul_i", |m| {
+        let inner = definition(m.operand(0)?, "ckks.mul_i")?;
+        new(m.build().op("ckks.negate", &[inner.operand(0).ok()?], &[]))
+    });
+});
+
 canonicalizer!(ckks_rescale, |set| {
     // rescale(rescale(x, i), j) -> rescale(x, i + j)
     rule(set, "ckks.rescale", |m| {

@@ -36,8 +36,8 @@ pub enum Effect {
 pub fn effect(op: OperationRef<'_, '_>) -> Option<Effect> {
     Some(match name_of(op).strip_prefix("ckks.")? {
         "add" | "sub" => Effect::Sum,
-        "add_plain" | "sub_plain" | "add_const" | "negate" | "mul_int" | "relinearize" | "rotate"
-        | "hoisted_rotate" | "conjugate" => Effect::Keep,
+        "add_plain" | "sub_plain" | "add_const" | "negate" | "mul_int" | "mul_i" | "relinearize"
+        | "rotate" | "hoisted_rotate" | "conjugate" | "switch_secret" => Effect::Keep,
         "mul" | "square" => Effect::Product,
         "mul_plain" | "mul_const" | "linear_transform" => Effect::FreeProduct,
         "rescale" => Effect::Rescale,
@@ -56,6 +56,7 @@ pub fn needs_two_components(op: OperationRef<'_, '_>) -> bool {
         "ckks.rotate"
             | "ckks.hoisted_rotate"
             | "ckks.conjugate"
+            | "ckks.bootstrap"
             | "ckks.linear_transform"
             | "ckks.mul"
             | "ckks.square"
@@ -72,6 +73,10 @@ pub enum Key {
     Conjugation,
     /// From the secret rotated by this step, 0 < step < slots.
     Rotation(i64),
+    /// From the secret to the sparse one of bootstrapping.
+    ToSparse,
+    /// From the sparse secret of bootstrapping to the secret.
+    FromSparse,
 }
 
 /// The keys that an op uses, without level. Steps are normalised modulo `slots`.
@@ -90,6 +95,8 @@ pub fn keys(op: OperationRef<'_, '_>, slots: usize) -> Result<BTreeSet<Key>, Str
             }
         }
         "ckks.conjugate" => BTreeSet::from([Key::Conjugation]),
+        "ckks.switch_secret" if op.has_attribute("sparse") => BTreeSet::from([Key::ToSparse]),
+        "ckks.switch_secret" => BTreeSet::from([Key::FromSparse]),
         "ckks.rotate" => rotations(&[int(op, "step")?]),
         "ckks.hoisted_rotate" => rotations(&ints(op, "steps")?),
         "ckks.linear_transform" => {

@@ -45,6 +45,9 @@ folder!(ckks_negate, |op, _| involution(op, "ckks.negate"));
 // conj(conj(x)) -> x
 folder!(ckks_conjugate, |op, _| involution(op, "ckks.conjugate"));
 
+// set_scale(x) to x's own scale -> x
+folder!(ckks_set_scale, |op, _| replace(op, input(op)));
+
 // relinearize(x) -> x if x has two components
 folder!(ckks_relinearize, |op, _| identity_if(
     op,

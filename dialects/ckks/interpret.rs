@@ -5,15 +5,16 @@
 //! errors; the verifier has seen to them.
 
 use super::{
-    attributes::{float, floats, int, ints, symbol},
+    attributes::{float, floats, int, ints, symbol, text},
     matrix::{Matrix, Vector, Weights},
     noise::{self, Addition},
-    types::Placement,
+    types::{Placement, ct},
 };
 use crate::{
     interpret::{Datum, Evaluator, Frame, name_of},
     params_of,
 };
+use ceria_runtime::client::fft::Embedding;
 use ceria_runtime::format::params::Params;
 use melior::ir::{OperationRef, RegionLike, block::BlockLike, operation::OperationLike};
 use num_complex::Complex64;
@@ -100,6 +101,8 @@ pub struct Ckks<'w> {
     sampler: Option<Sampler>,
     /// Diagonals of the matrices used so far, which are costly to make.
     matrices: RefCell<BTreeMap<String, Rc<Diagonals>>>,
+    /// Draws the overflows of raised moduli, the same in every run.
+    raised: RefCell<ChaCha8Rng>,
 }
 
 /// A matrix with the values of its diagonals.
@@ -113,7 +116,8 @@ pub struct Diagonals {
 impl<'w> Ckks<'w> {
     /// Exact slots.
     pub fn exact(weights: &'w Weights<'w>) -> Self {
-        Self { weights, sampler: None, matrices: RefCell::default() }
+        let raised = RefCell::new(ChaCha8Rng::seed_from_u64(0x6d6f_6472));
+        Self { weights, sampler: None, matrices: RefCell::default(), raised }
     }
 
     /// Slots with errors, drawn from this seed; every ciphertext must be placed. Arguments are taken as they are:
@@ -162,9 +166,10 @@ impl<'w> Ckks<'w> {
         let mut rows = vec![vec![[0.0; 2]; slots.period]; inputs];
         for diagonal in diagonals.values.iter().filter(|d| d.output == output && d.input < inputs) {
             let moved = slots.bsgs.baby(diagonal.diagonal).rem_euclid(slots.slots as i64) != 0;
-            for (row, value) in rows[diagonal.input].iter_mut().zip(&diagonal.values) {
-                row[0] += value * value;
-                row[1] += if moved { value * value } else { 0.0 };
+            for (index, row) in rows[diagonal.input].iter_mut().enumerate() {
+                let square = diagonal.at(index).norm_sqr();
+                row[0] += square;
+                row[1] += if moved { square } else { 0.0 };
             }
         }
         let mean = |rows: Vec<[f64; 2]>| {
@@ -207,13 +212,35 @@ impl<'w> Ckks<'w> {
         let mut outputs = vec![Slots(vec![Complex64::default(); count]); slots.outputs];
         for diagonal in &diagonals.values {
             let rotated = inputs[diagonal.input].rotate(diagonal.diagonal);
-            let period = diagonal.values.len();
             let output = &mut outputs[diagonal.output].0;
             for (slot, (sum, value)) in output.iter_mut().zip(&rotated.0).enumerate() {
-                *sum += *value * diagonal.values[slot % period];
+                *sum += *value * diagonal.at(slot);
             }
         }
         Ok(outputs)
+    }
+
+    /// `I + m / Q0`, coefficient by coefficient.
+    fn mod_raise(&self, op: OperationRef<'_, '_>, input: &Slots) -> Result<Slots, String> {
+        let params = params_of(op).ok_or("needs parameters")?;
+        let bootstrap = params.bootstrap.ok_or("needs parameters with `bootstrap`")?;
+        if input.0.len() != params.slots() {
+            return Err(format!("has an operand of {} slots of {}", input.0.len(), params.slots()));
+        }
+        let ratio = scale_ratio(op)?;
+        let embedding = Embedding::new(params.log_n - 1);
+        let mut pairs = input.0.clone();
+        embedding.to_coefficients(&mut pairs);
+        let mut random = self.raised.borrow_mut();
+        // Each coefficient of c0 + c1 s is a sum of weight + 1 nearly uniform residues.
+        let mut overflow =
+            || (0..=bootstrap.weight).map(|_| random.random_range(-0.5..0.5)).sum::<f64>().round();
+        for pair in &mut pairs {
+            let (re, im) = (pair.re * ratio, pair.im * ratio);
+            *pair = Complex64::new(re - re.round() + overflow(), im - im.round() + overflow());
+        }
+        embedding.to_slots(&mut pairs);
+        Ok(Slots(pairs))
     }
 
     fn encode(&self, op: OperationRef<'_, '_>, frame: &Frame<'_, '_>) -> Result<Slots, String> {
@@ -255,7 +282,18 @@ impl<'w> Ckks<'w> {
                 let value = int(op, "value")? as f64;
                 a.map(|a| a * value)
             }
-            ("relinearize" | "rescale" | "level_reduce" | "adjust", [a]) => Slots::clone(a),
+            ("relinearize" | "rescale" | "level_reduce" | "adjust" | "switch_secret", [a]) => Slots::clone(a),
+            ("mul_i", [a]) => a.map(|a| a * Complex64::i()),
+            ("set_scale", [a]) => {
+                let ratio = scale_ratio(op)?;
+                a.map(|a| a * ratio)
+            }
+            ("mod_raise", [a]) => self.mod_raise(op, a)?,
+            // Exactly what it stands for; what it costs in precision is in its expansion.
+            ("bootstrap", [a]) if text(op, "variant").as_deref() == Some("stc-first") => {
+                a.map(|a| real(a.re))
+            }
+            ("bootstrap", [a]) => Slots::clone(a),
             ("rotate", [a]) => a.rotate(int(op, "step")?),
             ("hoisted_rotate", [a]) => {
                 return Ok(ints(op, "steps")?.into_iter().map(|step| a.rotate(step)).collect());
@@ -269,6 +307,17 @@ impl<'w> Ckks<'w> {
             _ => return Err("cannot be interpreted".into()),
         };
         Ok(vec![result])
+    }
+}
+
+/// The operand's scale over the result's: what `set_scale` multiplies slots by.
+pub fn scale_ratio(op: OperationRef<'_, '_>) -> Result<f64, String> {
+    let params = params_of(op).ok_or("needs parameters")?;
+    let from = ct(op.operand(0).map_err(|e| e.to_string())?)?.placement().ok_or("is not placed")?;
+    let to = ct(op.result(0).map_err(|e| e.to_string())?.into())?.placement().ok_or("is not placed")?;
+    match (&from.scale / &to.scale).value(&params) {
+        ratio if ratio.is_finite() => Ok(ratio),
+        _ => Err(format!("has scales {} and {}, one of which has no value", from.scale, to.scale)),
     }
 }
 

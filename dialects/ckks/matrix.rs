@@ -10,7 +10,7 @@ use super::{
 };
 use ceria_runtime::format::{
     layout::Layout,
-    linear::{Bsgs, DiagonalValues, LinearOp, SlotMatrix, diagonals::Block},
+    linear::{Bsgs, DiagonalValues, FourierFactor, LinearOp, SlotMatrix, diagonals::Block},
 };
 use melior::{
     Context,
@@ -47,6 +47,8 @@ pub enum MatrixSource {
     Linear(Box<LinearSource>),
     /// One period of each diagonal, in the order of the blocks.
     Values(Vec<Vec<f64>>),
+    /// A part of the canonical embedding, and what every entry is multiplied by.
+    Fourier(FourierFactor, f64),
 }
 
 /// A `ckks.matrix`.
@@ -153,10 +155,11 @@ impl Matrix {
             return Err(format!("has the fold {fold}, which is not in 1 to {}", slots - 1));
         }
         let slots = SlotMatrix { slots, inputs, outputs, period, folds, blocks, bsgs };
-        let source = match (values(op)?, text(op, "linear")) {
-            (Some(values), None) => MatrixSource::Values(values),
-            (None, Some(json)) => MatrixSource::Linear(Box::new(Self::read_linear(op, &json)?)),
-            _ => return Err("needs either 'linear' or 'values'".into()),
+        let source = match (values(op)?, text(op, "linear"), text(op, "fourier")) {
+            (Some(values), None, None) => MatrixSource::Values(values),
+            (None, Some(json), None) => MatrixSource::Linear(Box::new(Self::read_linear(op, &json)?)),
+            (None, None, Some(part)) => MatrixSource::Fourier(FourierFactor::parse(&part)?, factor(op)?),
+            _ => return Err("needs one of 'linear', 'values' and 'fourier'".into()),
         };
         let matrix = Self { slots, source };
         matrix.check()?;
@@ -210,6 +213,13 @@ impl Matrix {
     fn check(&self) -> Result<(), String> {
         let SlotMatrix { slots, inputs, outputs, period, .. } = self.slots;
         match &self.source {
+            MatrixSource::Fourier(part, _) => {
+                if part.period() > slots {
+                    return Err(format!("has the stages {part}, which {slots} slots do not have"));
+                }
+                let expected = SlotMatrix { bsgs: self.slots.bsgs, ..part.matrix(slots) };
+                if expected == self.slots { Ok(()) } else { Err(format!("has not the diagonals of {part}")) }
+            }
             MatrixSource::Values(values) => {
                 if values.len() != self.slots.diagonals() {
                     return Err(format!("lists {} of {} diagonals", values.len(), self.slots.diagonals()));
@@ -244,6 +254,7 @@ impl Matrix {
     /// The values of all diagonals, in the order of the blocks.
     pub fn values(&self, weights: &Weights<'_>) -> Result<Vec<DiagonalValues>, String> {
         match &self.source {
+            MatrixSource::Fourier(part, factor) => Ok(part.values(self.slots.slots, *factor)),
             MatrixSource::Values(values) => {
                 let numbers = self
                     .slots
@@ -255,6 +266,7 @@ impl Matrix {
                     input,
                     diagonal,
                     values: values.clone(),
+                    imaginary: Vec::new(),
                 };
                 Ok(numbers.zip(values).map(diagonal).collect())
             }
@@ -298,6 +310,10 @@ impl Matrix {
         }
         match &self.source {
             MatrixSource::Values(values) => attributes.push(("values", make_vectors(context, values))),
+            MatrixSource::Fourier(part, factor) => {
+                attributes.push(("fourier", StringAttribute::new(context, &part.to_string()).into()));
+                attributes.push(("factor", make_float(context, *factor)));
+            }
             MatrixSource::Linear(linear) => {
                 let LinearSource { op, weights, input, output, factor } = &**linear;
                 let json = op.to_json().map_err(|e| e.to_string())?;

@@ -190,7 +190,11 @@ pub fn additions(
             let from = placement(op.operand(0).map_err(|e| e.to_string())?)?.level;
             vec![Addition::Reduction { from, at, components: ct(result)?.components(), message: first }]
         }
-        "ckks.relinearize" | "ckks.rotate" | "ckks.hoisted_rotate" | "ckks.conjugate" => {
+        "ckks.relinearize"
+        | "ckks.rotate"
+        | "ckks.hoisted_rotate"
+        | "ckks.conjugate"
+        | "ckks.switch_secret" => {
             // Whether there is a key does not depend on the number of slots, but for steps of all of them.
             if keys(op, 1 << 30)?.is_empty() {
                 return Ok(Vec::new());

@@ -4,6 +4,9 @@
 //! * types: an unplaced type has scale 1; a ciphertext has at least two components;
 //! * constants are finite; constants, coefficients and steps exist;
 //! * `adjust` goes down at least one level and keeps the size;
+//! * bootstrapping: `mod_raise` goes up from level 0 to scale Q0, `switch_secret` to the sparse secret is at level 0,
+//!   `set_scale` keeps level and size, `bootstrap` ends at the canonical scale of its target level; parameters, when
+//!   attached, are for bootstrapping;
 //! * `hoisted_rotate` has distinct steps;
 //! * `linear_transform`: placement of operands and results; number of operands and results, when the matrix is found;
 //! * `matrix`, `vector`: extents, diagonals, one source of numbers;
@@ -13,13 +16,13 @@
 
 use super::{
     Placement,
-    attributes::{float, floats, int, ints, scale, symbol},
+    attributes::{float, floats, int, ints, optional, scale, symbol, text},
     infer::scaled,
     matrix::{Matrix, Vector},
     types::{ct, pt},
 };
 use crate::{bridge::hooks::*, interpret, params_of};
-use ceria_runtime::format::scale::Scale;
+use ceria_runtime::format::{params::Bootstrap, scale::Scale};
 
 /// The parameters of `!ckks.ct`.
 pub fn verify_ct_type(level: i64, scale: &Scale, size: i64) -> HookResult {
@@ -89,6 +92,97 @@ verifier!(ckks_hoisted_rotate, |op: OperationRef| {
     match steps.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => Err(format!("has step {} twice", pair[0])),
         None => Ok(()),
+    }
+});
+
+/// The types of an op's only operand and result.
+fn in_and_out<'c>(op: OperationRef<'c, '_>) -> Result<[crate::ckks::CtType<'c>; 2], String> {
+    let input = ct(op.operand(0).map_err(|e| e.to_string())?)?;
+    Ok([input, ct(Value::from(op.result(0).map_err(|e| e.to_string())?))?])
+}
+
+/// Parameters, where there are some, are for bootstrapping.
+fn can_bootstrap(op: OperationRef<'_, '_>) -> Result<Option<Bootstrap>, String> {
+    let Some(params) = params_of(op) else { return Ok(None) };
+    params.bootstrap.map(Some).ok_or_else(|| "needs parameters with `bootstrap`".into())
+}
+
+verifier!(ckks_mod_raise, |op: OperationRef| {
+    let [input, result] = in_and_out(op)?;
+    let (Some(from), Some(to)) = (input.placement(), result.placement()) else {
+        return Err("needs placed types".into());
+    };
+    if from.level != 0 || to.level == 0 {
+        return Err(format!("goes from level {} to {}, it has to go up from level 0", from.level, to.level));
+    }
+    if to.scale != Scale::q0() {
+        return Err(format!("has a result at scale {}, expected Q0", to.scale));
+    }
+    if input.components() != 2 || result.components() != 2 {
+        return Err("needs ciphertexts of 2 components".into());
+    }
+    can_bootstrap(op)?;
+    level_exists(op, Some(&to))
+});
+
+verifier!(ckks_switch_secret, |op: OperationRef| {
+    let [input, _] = in_and_out(op)?;
+    let Some(placement) = input.placement() else { return Err("needs placed types".into()) };
+    if op.has_attribute("sparse") && placement.level != 0 {
+        return Err(format!(
+            "goes to the sparse secret at level {}, its key is one of level 0",
+            placement.level
+        ));
+    }
+    can_bootstrap(op).map(|_| ())
+});
+
+verifier!(ckks_set_scale, |op: OperationRef| {
+    let [input, result] = in_and_out(op)?;
+    let (Some(from), Some(to)) = (input.placement(), result.placement()) else {
+        return Err("needs placed types".into());
+    };
+    if from.level != to.level || input.components() != result.components() {
+        return Err(format!("makes {result} of {input}, only the scale may differ"));
+    }
+    Ok(())
+});
+
+/// The ways to bootstrap.
+pub const VARIANTS: [&str; 3] = ["mod-raise-first", "stc-first", "iterated"];
+
+verifier!(ckks_bootstrap, |op: OperationRef| {
+    let [input, result] = in_and_out(op)?;
+    let target = int(op, "target_level")?;
+    if let Some(variant) = text(op, "variant")
+        && !VARIANTS.contains(&variant.as_str())
+    {
+        return Err(format!("has the variant \"{variant}\", there are {}", VARIANTS.join(", ")));
+    }
+    if optional(op, "slots").is_some() {
+        let slots = int(op, "slots")?;
+        let most = params_of(op).map_or(i64::MAX, |params| params.slots() as i64);
+        if slots < 1 || !(slots as u64).is_power_of_two() || slots > most {
+            return Err(format!("has {slots} slots, which is no power of two up to the number of slots"));
+        }
+    }
+    if result.components() != 2 {
+        return Err("needs a result of 2 components".into());
+    }
+    match (input.placement(), result.placement()) {
+        (None, None) => {}
+        (Some(_), Some(to)) if i64::from(to.level) == target && to.scale == Scale::level(to.level) => {}
+        (Some(_), Some(to)) => {
+            return Err(format!("has a result of {to}, expected level {target} at its canonical scale"));
+        }
+        _ => return Err("has a placed and an unplaced type".into()),
+    }
+    match can_bootstrap(op)? {
+        Some(bootstrap) if target < 1 || target > i64::from(bootstrap.level) => {
+            Err(format!("has target level {target}, it must be 1 to {}", bootstrap.level))
+        }
+        None if target < 1 => Err(format!("has target level {target}")),
+        _ => Ok(()),
     }
 });
 

@@ -26,6 +26,9 @@ def Kernel_TableKind : I32EnumAttr<"TableKind", "what the entries of a table are
     I32EnumAttrCase<"GaloisKey", 3, "galois_key">,
     I32EnumAttrCase<"Automorphism", 4, "automorphism">,
     I32EnumAttrCase<"Index", 5, "index">,
+    I32EnumAttrCase<"SparseKey", 6, "sparse_key">,
+    I32EnumAttrCase<"DenseKey", 7, "dense_key">,
+    I32EnumAttrCase<"Monomial", 8, "monomial">,
   ]> {
   let cppNamespace = "::ceria::kernel";
   let genSpecializedAttr = 0;

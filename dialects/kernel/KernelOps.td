@@ -58,7 +58,9 @@ def Kernel_TableOp : Kernel_Op<"table", [Symbol]> {
     * `automorphism`: for each Galois element of `values` the permutation of N words that `X -> X^g` is in
       evaluation form: word `i` of the result is word `p[i]` of the operand.
     * `galois_key`: for each Galois element the key from `s(X^g)` to `s`, `entries x digits x 2 x limbs x N`, Montgomery.
-      `relin_key`: the key from `s^2` to `s`, one entry. `moduli` names the primes of their limbs.
+      `relin_key`: the key from `s^2` to `s`, one entry. `sparse_key`, `dense_key`: the keys from `s` to the sparse
+      secret of bootstrapping and back, one entry each. `moduli` names the primes of their limbs.
+    * `monomial`: for each exponent `k` the polynomial `X^k`, `entries x limbs x period`, Montgomery.
     * `plaintext`: `entries x limbs x period`, evaluation form, Montgomery: `values` are parts of the `ckks.vector` that
       `source` names, encoded at `scale` (the text of a scale).
     * `diagonals`: likewise from a `ckks.matrix`, with four numbers an entry: output part, input part, diagonal, and

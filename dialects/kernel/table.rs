@@ -119,6 +119,7 @@ pub fn words(
         TableKind::Automorphism => {
             table.values.iter().flat_map(|&element| automorphism(params, element as usize)).collect()
         }
+        TableKind::Monomial => monomials(params, table)?,
         _ => encoded(context, params, table, material)?,
     };
     if words.len() != table.words() {
@@ -147,12 +148,27 @@ fn encoded(
     };
     for entry in 0..table.shape.first().copied().unwrap_or(0) {
         match table.kind {
-            TableKind::GaloisKey | TableKind::RelinKey => {
+            TableKind::GaloisKey | TableKind::RelinKey | TableKind::SparseKey | TableKind::DenseKey => {
                 let digits = table.shape.get(1).copied().unwrap_or(0);
                 let key = material.key(&ring, &polynomials, entry, digits, basis)?;
                 key.iter().flatten().for_each(&mut push);
             }
             _ => push(&material.plaintext(&ring, &polynomials, entry, basis)?),
+        }
+    }
+    Ok(words)
+}
+
+/// Powers of X in evaluation form, a word for each run of equal ones, Montgomery.
+fn monomials(params: &Params, table: &Table<'_>) -> Result<Vec<u32>, String> {
+    let ring = Ring::new(params).map_err(|e| e.to_string())?;
+    let moduli = table.moduli.as_ref().ok_or("has no moduli")?;
+    let period = table.shape.last().copied().unwrap_or(1);
+    let mut words = Vec::with_capacity(table.words());
+    for &exponent in &table.values {
+        let poly = ring.monomial(moduli, exponent).map_err(|e| e.to_string())?;
+        for (limb, q) in poly.limbs.iter().zip(params.primes(moduli)) {
+            words.extend(limb.iter().step_by(ring.n() / period).map(|&x| to_montgomery(x, q)));
         }
     }
     Ok(words)

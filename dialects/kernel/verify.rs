@@ -121,11 +121,19 @@ verifier!(kernel_table, |op| {
     let expected = match kind {
         TableKind::Index => vec![values.len() as i64],
         TableKind::Automorphism => vec![values.len() as i64, n],
-        TableKind::GaloisKey | TableKind::RelinKey => {
+        TableKind::GaloisKey | TableKind::RelinKey | TableKind::SparseKey | TableKind::DenseKey => {
             let primes = primes()?;
-            let entries = if kind == TableKind::RelinKey { 1 } else { values.len() as i64 };
+            let entries = if kind == TableKind::GaloisKey { values.len() as i64 } else { 1 };
             let digits = params.digits(&primes.q_part()).len() as i64;
             vec![entries, digits, 2, primes.len() as i64, n]
+        }
+        TableKind::Monomial => {
+            let period = shape.last().copied().unwrap_or(0);
+            let whole = |k: &i64| (0..2 * n).contains(k) && k * period % n == 0;
+            if period < 1 || period > n || !values.iter().all(whole) {
+                return Err(format!("has a monomial that is not one of period {period}"));
+            }
+            vec![values.len() as i64, primes()?.len() as i64, period]
         }
         TableKind::Plaintext | TableKind::Diagonals => {
             let each = if kind == TableKind::Diagonals { 4 } else { 1 };

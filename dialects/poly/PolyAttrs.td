@@ -25,6 +25,9 @@ def Poly_TableKind : I32EnumAttr<"TableKind", "what the entries of a table are",
     I32EnumAttrCase<"GaloisKey", 3, "galois_key">,
     I32EnumAttrCase<"Galois", 4, "galois">,
     I32EnumAttrCase<"Index", 5, "index">,
+    I32EnumAttrCase<"SparseKey", 6, "sparse_key">,
+    I32EnumAttrCase<"DenseKey", 7, "dense_key">,
+    I32EnumAttrCase<"Monomial", 8, "monomial">,
   ]> {
   let cppNamespace = "::ceria::poly";
   let genSpecializedAttr = 0;

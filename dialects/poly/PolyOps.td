@@ -352,6 +352,9 @@ def Poly_TableOp : Poly_Op<"table", [Symbol]> {
     * `galois` and `index`: `values` are the entries, the type is `index`.
     * `galois_key`: `values` are Galois elements `g`; an entry is the key from `s(X^g)` to `s`, a
       `tensor<digits x 2 x !poly.rns>`. `relin_key` is the one key from `s^2` to `s`.
+    * `sparse_key` and `dense_key` are the keys from `s` to the ephemeral sparse secret of bootstrapping
+      and back; no values.
+    * `monomial`: `values` are exponents `k` below `2N`; an entry is `X^k`.
     * `plaintext`: `values` are parts of the `ckks.vector` that `source` names, encoded at `scale` (the text of a
       scale), an `!poly.rns` each.
     * `diagonals`: likewise from a `ckks.matrix`, with four numbers an entry: output part, input part,

@@ -167,6 +167,11 @@ impl<M: Material> PolyEvaluator<M> {
                 let basis = RnsType::try_from(table.entry)?.basis();
                 Datum::object(self.material.plaintext(&self.ring, table, place, &basis)?)
             }
+            TableKind::Monomial => {
+                let basis = RnsType::try_from(table.entry)?.basis();
+                let monomial = self.ring.monomial(&basis, table.values[place]);
+                Datum::object(monomial.map_err(|e| e.to_string())?)
+            }
             _ => {
                 let (shape, element) = infer::rns_tensor(table.entry)?;
                 let key = self.material.key(&self.ring, table, place, shape[0], &element.basis())?;

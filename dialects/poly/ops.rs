@@ -90,7 +90,7 @@ impl<'c> Table<'c> {
     /// The number of entries.
     pub fn len(&self) -> usize {
         match self.kind {
-            TableKind::RelinKey => 1,
+            TableKind::RelinKey | TableKind::SparseKey | TableKind::DenseKey => 1,
             TableKind::Diagonals => self.values.len() / 4,
             _ => self.values.len(),
         }

@@ -162,6 +162,15 @@ impl Ring {
         Ok(RnsPoly { basis: basis.clone(), form: Form::Coeff, limbs })
     }
 
+    /// `X^exponent` in evaluation form, for an exponent below 2N.
+    pub fn monomial(&self, basis: &Basis, exponent: i64) -> RingResult<RnsPoly> {
+        let n = self.n();
+        let mut coefficients = vec![0; n];
+        let place = exponent.rem_euclid(2 * n as i64) as usize;
+        coefficients[place % n] = if place < n { 1 } else { -1 };
+        self.ntt(&self.from_coefficients(basis, &coefficients)?)
+    }
+
     fn zip(&self, a: &RnsPoly, b: &RnsPoly, combine: impl Fn(u64, u64, u64) -> u64) -> RingResult<RnsPoly> {
         if a.basis != b.basis || a.form != b.form {
             return shape("operands differ in basis or form");

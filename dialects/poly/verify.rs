@@ -185,8 +185,24 @@ fn verify_table(op: OperationRef<'_, '_>) -> HookResult {
         TableKind::Index => index(),
         TableKind::Galois => index().and_then(|()| odd()),
         TableKind::GaloisKey => key().and_then(|()| odd()),
-        TableKind::RelinKey if count != 0 => Err("is one key and has no values".into()),
-        TableKind::RelinKey => key(),
+        TableKind::RelinKey | TableKind::SparseKey | TableKind::DenseKey if count != 0 => {
+            Err("is one key and has no values".into())
+        }
+        TableKind::RelinKey | TableKind::SparseKey | TableKind::DenseKey => key(),
+        TableKind::Monomial => {
+            let element = RnsType::try_from(table.entry).map_err(|_| "has entries that are polynomials")?;
+            if element.form() != Form::Eval {
+                return Err("has monomials in eval form".into());
+            }
+            known_primes(op, &element.basis())?;
+            let Some(params) = params_of(op) else { return Ok(()) };
+            let n = params.n() as i64;
+            let period = if element.period() == 0 { n } else { i64::from(element.period()) };
+            match table.values.iter().find(|&&k| k < 0 || k >= 2 * n || k * period % n != 0) {
+                Some(k) => Err(format!("has the monomial X^{k}, which is not one of period {period}")),
+                None => Ok(()),
+            }
+        }
         TableKind::Diagonals if count % 4 != 0 => Err("needs four values an entry".into()),
         TableKind::Plaintext | TableKind::Diagonals => {
             let element = RnsType::try_from(table.entry).map_err(|_| "has entries that are polynomials")?;
@@ -210,7 +226,11 @@ fn verify_at(op: OperationRef<'_, '_>) -> HookResult {
     if table.entry == result {
         return Ok(());
     }
-    let fits = matches!(table.kind, TableKind::GaloisKey | TableKind::RelinKey)
+    let key = matches!(
+        table.kind,
+        TableKind::GaloisKey | TableKind::RelinKey | TableKind::SparseKey | TableKind::DenseKey
+    );
+    let fits = key
         && match (rns_tensor(table.entry), rns_tensor(result)) {
             (Ok((whole, held)), Ok((part, read))) => {
                 part.len() == 2

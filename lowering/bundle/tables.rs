@@ -70,35 +70,35 @@ impl Recipes {
 
     /// The keys that the tables hold, each at the highest level at which it is used.
     pub fn keys(&self, params: &Params) -> KeySet {
-        let mut relin = None;
-        let mut galois: BTreeMap<u32, u32> = BTreeMap::new();
+        // Levels need not be nested: a key needs the primes of all its uses.
+        let mut relin: Option<Basis> = None;
+        let mut bootstrap: Option<Basis> = None;
+        let mut galois: BTreeMap<u32, Basis> = BTreeMap::new();
+        let join = |known: &mut Option<Basis>, moduli: &Basis| {
+            *known = Some(known.take().unwrap_or_default().union(moduli));
+        };
         for table in &self.tables {
             match &table.content {
-                TableContent::RelinKey { moduli } => relin = relin.max(Some(level_of(moduli, params))),
+                TableContent::RelinKey { moduli } => join(&mut relin, moduli),
+                TableContent::DenseKey { moduli } => join(&mut bootstrap, moduli),
                 TableContent::GaloisKey { elements, moduli } => {
-                    let level = level_of(moduli, params);
                     for &element in elements {
-                        let highest = galois.entry(element).or_insert(level);
-                        *highest = level.max(*highest);
+                        let known = galois.entry(element).or_default();
+                        *known = known.union(moduli);
                     }
                 }
                 _ => {}
             }
         }
+        let level_of = |moduli: Basis| params.covering_level(&moduli).unwrap_or(params.max_level());
         let steps = rotation_steps(params);
-        let galois = galois.into_iter().map(|(element, level)| GaloisKey {
+        let galois = galois.into_iter().map(|(element, moduli)| GaloisKey {
             element,
             step: steps.get(&element).copied(),
-            level,
+            level: level_of(moduli),
         });
-        KeySet { relin, galois: galois.collect() }
+        KeySet { relin: relin.map(level_of), galois: galois.collect(), bootstrap: bootstrap.map(level_of) }
     }
-}
-
-/// The lowest level whose keys have these primes.
-fn level_of(moduli: &Basis, params: &Params) -> u32 {
-    let q = moduli.q_part();
-    (0..=params.max_level()).find(|&level| q.is_subset(&params.key_span(level))).unwrap_or(params.max_level())
 }
 
 /// The rotation that each power of 5 modulo 2N is.
@@ -130,6 +130,11 @@ fn content(
             TableContent::GaloisKey { elements: unsigned(&table.values)?, moduli: moduli()? }
         }
         TableKind::RelinKey => TableContent::RelinKey { moduli: moduli()? },
+        TableKind::SparseKey => TableContent::SparseKey { moduli: moduli()? },
+        TableKind::DenseKey => TableContent::DenseKey { moduli: moduli()? },
+        TableKind::Monomial => {
+            TableContent::Monomial { exponents: unsigned(&table.values)?, moduli: moduli()? }
+        }
         TableKind::Plaintext | TableKind::Diagonals => {
             let scale =
                 table.scale.as_deref().ok_or_else(|| wrong(format!("@{} has no scale", table.name)))?;
@@ -164,6 +169,12 @@ fn diagonals(matrix: &Matrix, values: &[i64], params: &Params) -> Result<Plainte
             output_layout: linear.output.to_string(),
             factor: linear.factor,
             matrix: Box::new(matrix.slots.clone()),
+            entries,
+        }),
+        MatrixSource::Fourier(part, factor) => Ok(PlaintextSource::Fourier {
+            part: part.to_string(),
+            slots: matrix.slots.slots as u32,
+            factor: *factor,
             entries,
         }),
         MatrixSource::Values(_) => {

@@ -4,6 +4,7 @@
 use super::emit::{Built, Emit};
 use super::keyswitch::{Pair, Switch};
 use super::linear::Transform;
+use super::raise;
 use super::tables::Tables;
 use ceria_dialects::bridge::conversion::{Conversion, ConversionRewriter, Operands};
 use ceria_dialects::bridge::pass::PassError;
@@ -146,9 +147,22 @@ impl<'p, 'c, 'a> Site<'p, 'c, 'a> {
     }
 
     /// Each part divided by what lies between the two levels.
+    ///
+    /// Several primes are dropped in two steps: the base conversion of several primes is off by a small multiple of their
+    /// product, each unit of which is an error like that of the rounding itself. The last prime alone is exact, and divides
+    /// what the others leave.
     fn rescale(&self) -> Lowered<'c, 'a> {
-        let basis = self.target()?;
-        self.map(|part| self.emit.rebase("poly.rescale", part, basis))
+        let (switch, to) = (self.switch()?, self.target()?);
+        let dropped = switch.basis().difference(to);
+        match dropped.iter().last().filter(|_| dropped.len() > 1) {
+            None => self.map(|part| self.emit.rebase("poly.rescale", part, to)),
+            Some(last) => {
+                let between = to.union(&Basis::from_primes([last]));
+                self.map(|part| {
+                    self.emit.rebase("poly.mod_down", self.emit.rebase("poly.rescale", part, &between)?, to)
+                })
+            }
+        }
     }
 
     /// Each part at the result's level, at the same scale. Where that has primes that the operand lacks, a product with
@@ -186,6 +200,42 @@ impl<'p, 'c, 'a> Site<'p, 'c, 'a> {
     fn conjugate(&self) -> Lowered<'c, 'a> {
         let switch = self.switch()?;
         Ok(vec![switch.automorphism(self.emit, self.pair(0)?, switch.conjugation())?.to_vec()])
+    }
+
+    fn mul_i(&self) -> Lowered<'c, 'a> {
+        let switch = self.switch()?;
+        let (table, ty) = self.tables.monomial(self.tables.params().n() / 2, switch.level)?;
+        let monomial = self.emit.at(&table, self.emit.index(0)?, ty)?;
+        self.map(|part| self.emit.mul(part, monomial))
+    }
+
+    fn switch_secret(&self) -> Lowered<'c, 'a> {
+        let Switch { tables, level } = self.switch()?;
+        let params = tables.params();
+        let basis = params.level_basis(level);
+        let (key, key_basis) = if self.op.has_attribute("sparse") {
+            let missing = || PassError::op(&self.op, "needs parameters with `bootstrap`");
+            let key_basis = params.sparse_key_basis().ok_or_else(missing)?;
+            (tables.to_sparse(&key_basis)?, key_basis)
+        } else {
+            (tables.from_sparse(level)?, params.key_basis(level))
+        };
+        let pair = raise::switch(self.emit, tables, (self.pair(0)?, basis), (&key, &key_basis))?;
+        Ok(vec![pair.to_vec()])
+    }
+
+    fn mod_raise(&self) -> Lowered<'c, 'a> {
+        let params = self.tables.params();
+        let level = u32::try_from(self.result_type(0)?.level())
+            .map_err(|_| PassError::op(&self.op, "has no level"))?;
+        let (from, to) = (self.tables.params().level_basis(0), params.level_basis(level));
+        if !from.is_subset(to) {
+            return Err(PassError::op(
+                &self.op,
+                format!("goes from {from} to {to}, which lacks some of its primes"),
+            ));
+        }
+        self.map(|part| raise::exact_raise(self.emit, self.tables, (part, from), to))
     }
 
     fn encode(&self) -> Lowered<'c, 'a> {
@@ -265,6 +315,10 @@ pub fn patterns<'c>(conversion: &mut Conversion<'c>, tables: &'c Tables<'c>) {
         s.rotate(&(0..steps.len()).map(|i| steps.element(i)).collect::<Result<Vec<_>, _>>()?)
     });
     add("ckks.conjugate", |s| s.conjugate());
+    add("ckks.mul_i", |s| s.mul_i());
+    add("ckks.switch_secret", |s| s.switch_secret());
+    add("ckks.mod_raise", |s| s.mod_raise());
+    add("ckks.set_scale", |s| Ok(vec![s.parts(0).to_vec()]));
     add("ckks.encode", |s| s.encode());
     add("ckks.linear_transform", |s| s.transform());
 }

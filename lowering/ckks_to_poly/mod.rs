@@ -8,6 +8,7 @@ mod arithmetic;
 mod emit;
 mod keyswitch;
 mod linear;
+mod raise;
 mod tables;
 #[cfg(test)]
 mod tests;

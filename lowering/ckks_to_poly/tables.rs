@@ -49,6 +49,8 @@ impl<'c> Tables<'c> {
             Key::Relinearization => KeyKind::Relinearize,
             Key::Conjugation => KeyKind::conjugation(params),
             Key::Rotation(step) => KeyKind::rotation(params, *step),
+            Key::ToSparse => KeyKind::ToSparse,
+            Key::FromSparse => KeyKind::FromSparse,
         };
         let homes = keys.iter().map(|(key, &level)| (kind(key), level)).collect();
         Self { context, params: params.clone(), taken, homes, tables: RefCell::default() }
@@ -81,11 +83,12 @@ impl<'c> Tables<'c> {
 
     /// The type of a key at a level.
     pub fn key_type(&self, level: u32) -> Built<Type<'c>> {
-        self.key_over(&self.params.key_basis(level))
+        self.key_type_over(&self.params.key_basis(level))
     }
 
-    fn key_over(&self, basis: &Basis) -> Built<Type<'c>> {
-        let digits = self.params.digits(basis).len() as u64;
+    /// The type of a key over a basis.
+    pub fn key_type_over(&self, basis: &Basis) -> Built<Type<'c>> {
+        let digits = self.params.digits(&basis.q_part()).len() as u64;
         Ok(RankedTensorType::new(&[digits, 2], self.rns(basis, 0)?, None).into())
     }
 
@@ -116,7 +119,7 @@ impl<'c> Tables<'c> {
         let (home, basis) = self.home(kind, level);
         let keys = self.own(&format!("galois_keys_{home}"));
         let elements = self.own(&format!("galois_elements_{home}"));
-        let key_type = self.key_over(&basis)?;
+        let key_type = self.key_type_over(&basis)?;
         let mut tables = self.tables.borrow_mut();
         let mut place = 0;
         for (name, kind, ty) in [
@@ -141,15 +144,41 @@ impl<'c> Tables<'c> {
     /// The table with the relinearisation key to be used at `level`.
     pub fn relin(&self, level: u32) -> Built<String> {
         let (home, basis) = self.home(KeyKind::Relinearize, level);
-        let name = self.own(&format!("relin_key_{home}"));
-        let ty = self.key_over(&basis)?;
-        self.tables.borrow_mut().entry(name.clone()).or_insert_with(|| Table {
-            kind: TableKind::RelinKey,
-            values: Vec::new(),
-            source: None,
-            ty,
-        });
-        Ok(name)
+        let ty = self.key_type_over(&basis)?;
+        Ok(self.single(&format!("relin_key_{home}"), TableKind::RelinKey, ty))
+    }
+
+    /// The table with the key to the sparse secret, over its basis.
+    pub fn to_sparse(&self, basis: &Basis) -> Built<String> {
+        Ok(self.single("sparse_key", TableKind::SparseKey, self.key_type_over(basis)?))
+    }
+
+    /// The table with the key from the sparse secret to be used at `level`.
+    pub fn from_sparse(&self, level: u32) -> Built<String> {
+        let (home, basis) = self.home(KeyKind::FromSparse, level);
+        let ty = self.key_type_over(&basis)?;
+        Ok(self.single(&format!("dense_key_{home}"), TableKind::DenseKey, ty))
+    }
+
+    /// A table of one key.
+    fn single(&self, stem: &str, kind: TableKind, ty: Type<'c>) -> String {
+        let name = self.own(stem);
+        let table = || Table { kind, values: Vec::new(), source: None, ty };
+        self.tables.borrow_mut().entry(name.clone()).or_insert_with(table);
+        name
+    }
+
+    /// The table with `X^exponent` over the primes of a level, and the type of its entry.
+    pub fn monomial(&self, exponent: usize, level: u32) -> Built<(String, Type<'c>)> {
+        let n = self.params.n();
+        // A power of X^g has runs of g equal words, g a power of two.
+        let run = 1usize << exponent.trailing_zeros().min(self.params.log_n);
+        let ty = self.rns(self.params.level_basis(level), if run > 1 { (n / run) as u32 } else { 0 })?;
+        let name = self.own(&format!("monomial_{exponent}_{level}"));
+        let values = vec![exponent as i64];
+        let table = || Table { kind: TableKind::Monomial, values, source: None, ty };
+        self.tables.borrow_mut().entry(name.clone()).or_insert_with(table);
+        Ok((name, ty))
     }
 
     /// A table of numbers.

@@ -9,9 +9,10 @@ use ceria_dialects::ckks::types::ct;
 use ceria_dialects::context;
 use ceria_dialects::interpret::{Datum, Interpreter, symbol};
 use ceria_dialects::poly::Form;
-use ceria_dialects::poly::interpret::PolyEvaluator;
-use ceria_dialects::poly::ring::RnsPoly;
+use ceria_dialects::poly::interpret::{PolyEvaluator, RandomMaterial};
+use ceria_dialects::poly::ring::{Ring, RnsPoly, inv_mod, mul_mod};
 use ceria_passes::poly::merge_mod_down;
+use ceria_runtime::format::bootstrap::BootstrapOptions;
 use ceria_runtime::format::params::Params;
 use ceria_runtime::format::search::SearchOptions;
 use melior::ir::operation::OperationLike;
@@ -163,5 +164,61 @@ fn linear_transforms_decrypt_to_their_slots() {
     for merge in [false, true] {
         check(&Params::toy(6, 2, 2), text, merge);
         check(&restoring(), text, merge);
+    }
+}
+
+/// Residues as integers in (-Q/2, Q/2].
+fn centred(ring: &Ring, poly: &RnsPoly) -> Vec<num_bigint::BigInt> {
+    use num_bigint::BigInt;
+    let moduli = ring.moduli(&poly.basis).unwrap();
+    let product: BigInt = moduli.iter().map(|&q| BigInt::from(q)).product();
+    let coefficients = ring.intt(poly).unwrap();
+    (0..ring.n())
+        .map(|k| {
+            let terms = moduli.iter().zip(&coefficients.limbs).map(|(&q, limb)| {
+                let others = &product / q;
+                let rest = u64::try_from(&others % q).unwrap();
+                others * mul_mod(u64::from(limb[k]), inv_mod(rest, q), q)
+            });
+            let sum = terms.sum::<BigInt>() % &product;
+            if &sum * 2 > product { sum - &product } else { sum }
+        })
+        .collect()
+}
+
+#[test]
+fn raising_the_modulus_reads_exact_integers() {
+    let params = Params::bootstrapping(&BootstrapOptions::new(5, 1).insecure()).unwrap();
+    let top = params.max_level();
+    let mlir = context();
+    let text = format!(
+        "module attributes {{ckks.params = #ckks.params<{params}>}} {{
+           func.func @main(%x: !ckks.ct<0, S(0)>) -> (!ckks.ct<{top}, Q0>, !ckks.ct<{top}, Q0>) {{
+             %0 = ckks.mod_raise %x : !ckks.ct<0, S(0)> to !ckks.ct<{top}, Q0>
+             %1 = ckks.mul_i %0 : !ckks.ct<{top}, Q0>
+             return %0, %1 : !ckks.ct<{top}, Q0>, !ckks.ct<{top}, Q0>
+           }}
+         }}"
+    );
+    let module = Module::parse(&mlir, &text).unwrap();
+    let op: OperationRef<'_, '_> = unsafe { OperationRef::from_raw(module.as_operation().to_raw()) };
+    run(op, &OptionValues::default()).unwrap();
+    assert!(op.verify(), "{op}");
+    let ring = Ring::new(&params).unwrap();
+    let inputs: Vec<RnsPoly> = (0..2)
+        .map(|seed| RandomMaterial::residues(&ring, params.level_basis(0), ring.n(), &[seed]).unwrap())
+        .collect();
+    let evaluator = PolyEvaluator::new(&params, RandomMaterial).unwrap();
+    let arguments = inputs.iter().cloned().map(Datum::object).collect();
+    let results = Interpreter::new(op).with(evaluator).call("main", arguments).unwrap();
+    let n = ring.n();
+    for (part, input) in inputs.iter().enumerate() {
+        let expected = centred(&ring, input);
+        assert_eq!(centred(&ring, results[part].get().unwrap()), expected);
+        // X^(N/2) turns the coefficients.
+        let turned: Vec<_> = (0..n)
+            .map(|k| if k < n / 2 { -expected[k + n / 2].clone() } else { expected[k - n / 2].clone() })
+            .collect();
+        assert_eq!(centred(&ring, results[2 + part].get().unwrap()), turned);
     }
 }

@@ -374,6 +374,9 @@ impl<'c> Host<'c> {
                 TableKind::GaloisKey => kernel::TableKind::GaloisKey,
                 TableKind::Galois => kernel::TableKind::Automorphism,
                 TableKind::Index => kernel::TableKind::Index,
+                TableKind::SparseKey => kernel::TableKind::SparseKey,
+                TableKind::DenseKey => kernel::TableKind::DenseKey,
+                TableKind::Monomial => kernel::TableKind::Monomial,
             };
             let extents = self.table_extents(table)?;
             let mut extra = Vec::new();

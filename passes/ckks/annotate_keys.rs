@@ -51,7 +51,7 @@ fn run(module: OperationRef<'_, '_>, options: &OptionValues) -> Result<(), PassE
     let entries: Vec<Attribute<'_>> = keys.iter().map(|(key, level)| entry(context, *key, *level)).collect();
     set_attribute(module, KEYS, ArrayAttribute::new(context, &entries).into());
     if options.bool("report") {
-        let bytes: u64 = keys.values().map(|level| key_bytes(&params, *level)).sum();
+        let bytes: u64 = keys.iter().map(|(key, level)| key_bytes(&params, *key, *level)).sum();
         let rotations = keys.keys().filter(|k| matches!(k, Key::Rotation(_))).count();
         let text = format!(
             "{} evaluation keys, {rotations} of them rotations, {:.1} MiB in memory, half of it in files",
@@ -84,8 +84,11 @@ pub fn key_set(module: OperationRef<'_, '_>, params: &Params) -> Result<BTreeMap
 
 /// The bytes of one key in memory: two polynomials a digit over [`Params::key_span`]. In a
 /// file the uniform half is a seed.
-pub fn key_bytes(params: &Params, level: u32) -> u64 {
-    let basis = params.key_span(level);
+pub fn key_bytes(params: &Params, key: Key, level: u32) -> u64 {
+    let basis = match key {
+        Key::ToSparse => params.sparse_key_basis().unwrap_or_default(),
+        _ => params.key_span(level),
+    };
     let digits = params.digits(&basis).len() as u64;
     digits * 2 * basis.len() as u64 * params.n() as u64 * 4
 }
@@ -95,6 +98,8 @@ fn entry<'c>(context: &'c melior::Context, key: Key, level: u32) -> Attribute<'c
         Key::Relinearization => "relinearization",
         Key::Conjugation => "conjugation",
         Key::Rotation(_) => "rotation",
+        Key::ToSparse => "to_sparse",
+        Key::FromSparse => "from_sparse",
     };
     let mut fields: Vec<(&str, Attribute<'c>)> = vec![
         ("kind", StringAttribute::new(context, kind).into()),

@@ -2,8 +2,10 @@
 //! relinearised, rescaled and placed; parameters are selected; keys, noise and scales are reported and checked; [`report_ops`] counts.
 
 pub mod annotate_keys;
+pub mod bootstrap;
 pub mod estimate_noise;
 pub mod expand_adjust;
+pub mod expand_bootstrap;
 pub mod expand_eval_poly;
 pub mod infer_levels;
 pub mod ir;
@@ -27,6 +29,7 @@ pub const PASSES: &[&PassDescriptor] = &[
     &place_rescale::PASS,
     &place_bootstraps::PASS,
     &infer_levels::PASS,
+    &expand_bootstrap::PASS,
     &expand_adjust::PASS,
     &select_params::PASS,
     &minimize_rotation_keys::PASS,

@@ -11,7 +11,7 @@ use ceria_dialects::{
     bridge::pass::PassError,
     ckks::{
         attributes::{float, int, ints, symbol, to_floats},
-        interpret::{Ckks, Diagonals, Slots},
+        interpret::{Ckks, Diagonals, Slots, scale_ratio},
         matrix::Weights,
         noise::Addition,
         types::ct,
@@ -58,6 +58,8 @@ enum Origin {
     Rotated(usize, i64),
     /// The conjugate of an error.
     Conjugate(usize),
+    /// An error times i.
+    Turned(usize),
     /// One output of a matrix.
     Transform(Vec<usize>, Rc<Diagonals>, usize),
 }
@@ -228,6 +230,7 @@ fn back(tape: &[Node], output: usize, probe: Vec<Complex64>, mut found: impl FnM
                 };
                 send(*from, &same, &turned);
             }
+            Origin::Turned(from) => send(*from, &same, &|_| -Complex64::I),
             Origin::Transform(inputs, diagonals, output) => {
                 for diagonal in diagonals.values.iter().filter(|d| d.output == *output) {
                     let Some(from) = inputs.get(diagonal.input) else { continue };
@@ -236,8 +239,14 @@ fn back(tape: &[Node], output: usize, probe: Vec<Complex64>, mut found: impl FnM
                     let to = &mut arrived[*from];
                     to.resize(here.len(), Complex64::default());
                     let (low, high) = to.split_at_mut(by);
-                    let weighted = here.iter().zip(diagonal.values.iter().cycle()).map(|(v, w)| v * w);
-                    high.iter_mut().chain(low).zip(weighted).for_each(|(sum, v)| *sum += v);
+                    let places = high.iter_mut().chain(low).zip(&here);
+                    if diagonal.imaginary.is_empty() {
+                        let weights = diagonal.values.iter().cycle();
+                        places.zip(weights).for_each(|((sum, v), w)| *sum += v * w);
+                    } else {
+                        let weight = |slot| diagonal.at(slot).conj();
+                        places.enumerate().for_each(|(slot, (sum, v))| *sum += v * weight(slot));
+                    }
                 }
             }
         }
@@ -328,6 +337,9 @@ impl Tracer<'_> {
                 let step = ints(op, "steps")?.get(index).copied();
                 Origin::Rotated(x.node, step.ok_or("has fewer steps than results")?)
             }
+            ("set_scale" | "mod_raise", [x]) => Origin::Sum(vec![(x.node, scale_ratio(op)?)]),
+            ("switch_secret", [x]) => Origin::Sum(vec![(x.node, 1.0)]),
+            ("mul_i", [x]) => Origin::Turned(x.node),
             ("conjugate", [x]) => Origin::Conjugate(x.node),
             ("linear_transform", inputs) => {
                 let diagonals = self.exact.diagonals(&symbol(op, "matrix")?, frame)?;

@@ -71,7 +71,7 @@ impl Context {
         Ok(poly)
     }
 
-    /// Encodes `count` vectors of `period` real values in parallel into `out`, laid out `[vector][limb][2 * period]` in
+    /// Encodes `count` vectors of `period` values in parallel into `out`, laid out `[vector][limb][2 * period]` in
     /// Montgomery form: the plaintext tables of a server. `fill(i, values)` writes vector i.
     pub fn encode_table(
         &self,
@@ -79,7 +79,7 @@ impl Context {
         period: usize,
         scale: f64,
         basis: &Basis,
-        fill: impl Fn(usize, &mut [f64]) + Sync,
+        fill: impl Fn(usize, &mut [Complex64]) + Sync,
         out: &mut [u32],
     ) -> Result<(), ClientError> {
         let short_size = self.check_period(period)?;
@@ -97,11 +97,11 @@ impl Context {
             .map(|table| (table, Reducer::new(table.q())))
             .collect();
         out.par_chunks_exact_mut(entry).enumerate().try_for_each_init(
-            || vec![0.0; period],
+            || vec![Complex64::default(); period],
             |values, (index, words)| {
-                values.fill(0.0);
+                values.fill(Complex64::default());
                 fill(index, values);
-                let coefficients = self.coefficients(SlotValues::Real(values), scale)?;
+                let coefficients = self.coefficients(SlotValues::Complex(values), scale)?;
                 self.check_fits(&coefficients, basis)?;
                 for ((table, reducer), limb) in tables.iter().zip(words.chunks_exact_mut(short_size)) {
                     reducer.montgomery_residues(&coefficients, limb);
@@ -298,7 +298,9 @@ mod tests {
                 (0..period).map(|j| ((j * 7 + index * 3) % 11) as f64 * 0.3 - 1.0).collect()
             };
             let mut table = vec![0; 3 * basis.len() * 2 * period];
-            let fill = |index: usize, values: &mut [f64]| values.copy_from_slice(&vector(index));
+            let fill = |index: usize, values: &mut [Complex64]| {
+                values.iter_mut().zip(vector(index)).for_each(|(value, real)| *value = real.into());
+            };
             context.encode_table(3, period, scale, &basis, fill, &mut table).unwrap();
             for (index, entry) in table.chunks_exact(basis.len() * 2 * period).enumerate() {
                 let repeated: Vec<f64> = vector(index).into_iter().cycle().take(n / 2).collect();

@@ -6,6 +6,10 @@
 //! all others. The basis is that of the level up to which the key is used, plus the special primes: a key is trimmed
 //! when it is made. As digits are cut by the index of primes, the key of a lower level is a part of it.
 //!
+//! Bootstrapping raises the modulus under a sparse secret, which two keys lead to and back from. That secret is
+//! ephemeral: a [`KeyGenerator`] draws it when it makes the first of the two, and it is gone with the generator. The key
+//! to it, the only one under a sparse secret, exists modulo level 0 and few special primes alone.
+//!
 //! a_j is stored as a seed, fresh for each digit of each key. Types that hold secrets have no `Debug` and are overwritten
 //! when dropped.
 
@@ -16,6 +20,7 @@ use super::context::{Context, small_to_limb};
 use super::sampling::{SecretRng, Seed, fresh_seed, uniform_limb};
 use super::{ClientError, RnsPoly};
 use crate::format::basis::{Basis, Prime};
+use crate::format::manifest::KeySet;
 use crate::format::params::{Params, Secret};
 use crate::format::primes::{add_mod, inverse_mod_word, montgomery_mul, mul_mod, sub_mod, to_montgomery};
 
@@ -29,6 +34,10 @@ pub enum KeyKind {
     Relinearize,
     /// From s(X^g), to be used after the automorphism X -> X^g: rotations and conjugation.
     Galois(u32),
+    /// From s to the sparse secret of bootstrapping.
+    ToSparse,
+    /// From the sparse secret of bootstrapping to s.
+    FromSparse,
 }
 
 /// A switching key that a program needs.
@@ -38,6 +47,44 @@ pub struct KeySpec {
     pub kind: KeyKind,
     /// The highest level at which it is used.
     pub level: u32,
+}
+
+impl KeySpec {
+    /// The keys of a program, one by one.
+    pub fn all(keys: &KeySet) -> Vec<Self> {
+        let relin = keys.relin.map(|level| KeySpec { kind: KeyKind::Relinearize, level });
+        let galois = keys.galois.iter().map(|k| KeySpec { kind: KeyKind::Galois(k.element), level: k.level });
+        let to = keys.bootstrap.map(|_| KeySpec { kind: KeyKind::ToSparse, level: 0 });
+        let from = keys.bootstrap.map(|level| KeySpec { kind: KeyKind::FromSparse, level });
+        relin.into_iter().chain(galois).chain(to).chain(from).collect()
+    }
+
+    /// The primes of the key.
+    pub fn basis(&self, params: &Params) -> Result<Basis, ClientError> {
+        if self.level > params.max_level() {
+            return Err(ClientError::Level { level: self.level, max: params.max_level() });
+        }
+        let sparse = params.sparse_key_basis();
+        match self.kind {
+            KeyKind::Galois(galois) if galois % 2 == 0 || galois as usize >= 2 * params.n() => {
+                Err(ClientError::Shape(format!("{galois} is no automorphism at N = 2^{}", params.log_n)))
+            }
+            KeyKind::ToSparse | KeyKind::FromSparse if sparse.is_none() => {
+                Err(ClientError::Shape("the parameters have no sparse secret for bootstrapping".into()))
+            }
+            KeyKind::ToSparse if self.level != 0 => Err(ClientError::Shape(format!(
+                "the key to the sparse secret is one of level 0, not {}",
+                self.level
+            ))),
+            KeyKind::ToSparse => Ok(sparse.unwrap_or_default()),
+            _ => Ok(params.key_span(self.level)),
+        }
+    }
+
+    /// The digits of the key.
+    fn digits(&self, params: &Params) -> Result<Vec<Basis>, ClientError> {
+        Ok(params.digits(&self.basis(params)?.q_part()))
+    }
 }
 
 impl KeyKind {
@@ -157,21 +204,63 @@ pub struct SwitchKey {
     pub(super) b: Vec<u32>,
 }
 
+/// Makes the switching keys of one client.
+pub struct KeyGenerator<'a> {
+    context: &'a Context,
+    secret: &'a SecretKey,
+    /// The sparse secret of bootstrapping, once it is needed.
+    sparse: Option<SecretKey>,
+}
+
+impl<'a> KeyGenerator<'a> {
+    /// A generator for the keys of a secret.
+    pub fn new(context: &'a Context, secret: &'a SecretKey) -> Self {
+        Self { context, secret, sparse: None }
+    }
+
+    /// Makes the key that `spec` names. The two keys of the sparse secret belong together if one generator made them.
+    pub fn make(&mut self, spec: KeySpec) -> Result<SwitchKey, ClientError> {
+        let params = self.context.params();
+        spec.basis(params)?;
+        if let (KeyKind::ToSparse | KeyKind::FromSparse, None) = (spec.kind, &self.sparse) {
+            let weight = params.bootstrap.map_or(0, |bootstrap| bootstrap.weight);
+            let coefficients = SecretRng::from_system()?.sparse(params.n(), weight as usize);
+            self.sparse = Some(SecretKey { coefficients, id: self.secret.id });
+        }
+        let sparse = self.sparse.as_ref().unwrap_or(self.secret);
+        let own = |key: &SecretKey| Some(Zeroizing::new(key.coefficients.to_vec()));
+        let (target, source) = match spec.kind {
+            KeyKind::Relinearize => (self.secret, None),
+            KeyKind::Galois(galois) => (self.secret, Some(self.secret.automorphism(galois))),
+            KeyKind::ToSparse => (sparse, own(self.secret)),
+            KeyKind::FromSparse => (self.secret, own(sparse)),
+        };
+        SwitchKey::between(self.context, target, source, spec)
+    }
+}
+
 impl SwitchKey {
-    /// Makes the key that `spec` names.
+    /// Makes the key that `spec` names. Keys of the sparse secret are made by a [`KeyGenerator`].
     pub fn generate(context: &Context, secret: &SecretKey, spec: KeySpec) -> Result<Self, ClientError> {
+        if let KeyKind::ToSparse | KeyKind::FromSparse = spec.kind {
+            return Err(ClientError::Mismatch("one key of the sparse secret is of no use alone".into()));
+        }
+        KeyGenerator::new(context, secret).make(spec)
+    }
+
+    /// The key to `secret` from the secret with these coefficients; without them from the square of `secret`.
+    fn between(
+        context: &Context,
+        secret: &SecretKey,
+        image: Option<Zeroizing<Vec<i8>>>,
+        spec: KeySpec,
+    ) -> Result<Self, ClientError> {
         let n = context.n();
-        context.level(spec.level)?;
-        check_kind(context.params(), spec.kind)?;
-        let basis = context.params().key_span(spec.level);
-        let digits = context.params().digits(&basis);
+        let basis = spec.basis(context.params())?;
+        let digits = spec.digits(context.params())?;
         let mut rng = SecretRng::from_system()?;
         let errors: Vec<_> = digits.iter().map(|_| rng.error(n)).collect();
         let seeds = digits.iter().map(|_| fresh_seed()).collect::<Result<Vec<_>, _>>()?;
-        let image = match spec.kind {
-            KeyKind::Galois(galois) => Some(secret.automorphism(galois)),
-            KeyKind::Relinearize => None,
-        };
         let mut b = vec![0; digits.len() * basis.len() * n];
         let limbs: Vec<_> = b.chunks_exact_mut(n).enumerate().collect();
         // For each prime: s in Montgomery form, and P s', which the digit that has the prime adds.
@@ -184,7 +273,8 @@ impl SwitchKey {
             .map(|(&prime, s)| {
                 let q = context.params().prime(prime);
                 let q_inverse = inverse_mod_word(q);
-                let special = context.params().p.iter().fold(1, |product, p| mul_mod(product, p % q, q));
+                let specials = context.params().primes(&basis.p_part());
+                let special = specials.iter().fold(1, |product, p| mul_mod(product, p % q, q));
                 let special = to_montgomery(special, q);
                 match &image {
                     Some(image) => {
@@ -236,7 +326,7 @@ impl SwitchKey {
     ) -> Result<(), ClientError> {
         let n = context.n();
         let params = context.params();
-        let own = params.key_span(self.spec.level);
+        let own = self.spec.basis(params)?;
         if !basis.is_subset(&own) || basis.p_part() != own.p_part() {
             return Err(ClientError::Mismatch(format!("a key over {own} cannot be used over {basis}")));
         }
@@ -274,7 +364,7 @@ impl SwitchKey {
     /// The two polynomials of a digit, for interpreters and tests.
     pub fn digit(&self, context: &Context, digit: usize) -> Option<[RnsPoly; 2]> {
         let n = context.n();
-        let basis = context.params().key_span(self.spec.level);
+        let basis = self.spec.basis(context.params()).ok()?;
         let seed = self.seeds.get(digit)?;
         let b = self.b.chunks_exact(basis.len() * n).nth(digit)?.to_vec();
         let mut a = vec![0; basis.len() * n];
@@ -282,16 +372,6 @@ impl SwitchKey {
             uniform_limb(seed, context.params().prime(prime), limb);
         }
         Some([RnsPoly { basis: basis.clone(), words: b }, RnsPoly { basis, words: a }])
-    }
-}
-
-/// Fails unless the automorphism exists.
-pub(super) fn check_kind(params: &Params, kind: KeyKind) -> Result<(), ClientError> {
-    match kind {
-        KeyKind::Galois(galois) if galois % 2 == 0 || galois as usize >= 2 * params.n() => {
-            Err(ClientError::Shape(format!("{galois} is no automorphism at N = 2^{}", params.log_n)))
-        }
-        _ => Ok(()),
     }
 }
 
@@ -382,6 +462,7 @@ mod tests {
                                 small_to_limb(context, &secret.automorphism(galois), prime, &mut image);
                                 image
                             }
+                            _ => unreachable!("not among the kinds above"),
                         };
                         let special = params.p.iter().fold(1, |product, &p| mul_mod(product, p % q, q));
                         let gadget = if digit.contains(prime) { special } else { 0 };
@@ -399,6 +480,51 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn keys_of_the_sparse_secret_lead_there_and_back() {
+        use crate::format::bootstrap::BootstrapOptions;
+        let params = Params::bootstrapping(&BootstrapOptions::new(6, 1).insecure()).unwrap();
+        let context = Context::new(params.clone()).unwrap();
+        let secret = SecretKey::generate(&context).unwrap();
+        let mut generator = KeyGenerator::new(&context, &secret);
+        let top = params.max_level();
+        let to = generator.make(KeySpec { kind: KeyKind::ToSparse, level: 0 }).unwrap();
+        let from = generator.make(KeySpec { kind: KeyKind::FromSparse, level: top }).unwrap();
+        let sparse = generator.sparse.as_ref().unwrap();
+        assert_eq!(sparse.coefficients.iter().filter(|&&c| c != 0).count(), 32);
+        assert_eq!(to.spec.basis(&params).unwrap(), Basis::q(0..2).union(&Basis::p(0..2)));
+        for (key, target, source) in [(&to, sparse, &secret), (&from, &secret, sparse)] {
+            let basis = key.spec.basis(&params).unwrap();
+            let digits = key.spec.digits(&params).unwrap();
+            assert_eq!(key.seeds.len(), digits.len());
+            for (index, digit) in digits.iter().enumerate() {
+                let [b, a] = key.digit(&context, index).unwrap();
+                for prime in basis.iter() {
+                    let q = params.prime(prime);
+                    let special = params.primes(&basis.p_part());
+                    let special = special.iter().fold(1, |product, &p| mul_mod(product, p % q, q));
+                    let gadget = if digit.contains(prime) { special } else { 0 };
+                    let (s, from) = (target.limb(&context, prime), source.limb(&context, prime));
+                    let (b, a) = (b.limb(prime).unwrap(), a.limb(prime).unwrap());
+                    let mut noise: Vec<u32> = (0..context.n())
+                        .map(|k| {
+                            let value = add_mod(b[k], mul_mod(a[k], s[k], q), q);
+                            sub_mod(value, mul_mod(gadget, from[k], q), q)
+                        })
+                        .collect();
+                    context.ntt(prime).inverse(&mut noise);
+                    let largest = noise.iter().map(|&x| crate::format::primes::centre(x, q).abs()).max();
+                    assert!((1..=21).contains(&largest.unwrap()), "{largest:?}");
+                }
+            }
+        }
+        let alone = SwitchKey::generate(&context, &secret, to.spec);
+        assert!(matches!(alone, Err(ClientError::Mismatch(_))));
+        assert!(generator.make(KeySpec { kind: KeyKind::ToSparse, level: 1 }).is_err());
+        let without = Context::new(Params::toy(6, 1, 1)).unwrap();
+        assert!(KeyGenerator::new(&without, &secret).make(to.spec).is_err());
     }
 
     #[test]

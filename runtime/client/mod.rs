@@ -2,7 +2,7 @@
 //!
 //! A [`Context`] holds a validated parameter set with its transforms. With it:
 //!
-//! 1. [`SecretKey::generate`], [`PublicKey::generate`] and [`SwitchKey::generate`] make keys; a [`KeySpec`] says which
+//! 1. [`SecretKey::generate`], [`PublicKey::generate`] and [`KeyGenerator::make`] make keys; a [`KeySpec`] says which
 //!    switching key is meant and up to which level it is used.
 //! 2. [`Context::encode`] takes slots to a plaintext polynomial at a scale, [`PublicKey::encrypt`] encrypts it.
 //! 3. [`SecretKey::decrypt`] and [`Context::decode`] give the slots back to the owner of the key;
@@ -29,7 +29,7 @@ pub use context::{Context, RnsPoly};
 pub use decode::Flooding;
 pub use encode::SlotValues;
 pub use encrypt::Ciphertext;
-pub use keys::{KeyKind, KeyPairId, KeySpec, PublicKey, SecretKey, SwitchKey};
+pub use keys::{KeyGenerator, KeyKind, KeyPairId, KeySpec, PublicKey, SecretKey, SwitchKey};
 
 use crate::format::params::ParamsError;
 

@@ -9,14 +9,15 @@ use crate::{
     format::{
         basis::Basis,
         layout::Layout,
-        linear::LinearOp,
+        linear::{FourierFactor, LinearOp},
         manifest::{CONSTANTS, KeySet, PlaintextSource, Table, TableContent},
-        primes::bit_reverse,
+        primes::{bit_reverse, pow_mod, primitive_root, to_montgomery},
         scale::Scale,
         twiddles,
     },
 };
 use ndarray::{ArrayD, ArrayViewD};
+use num_complex::Complex64;
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
@@ -66,6 +67,8 @@ impl Sources<'_> {
                 elements.iter().filter_map(|&element| self.spec(KeyKind::Galois(element))).collect()
             }
             TableContent::RelinKey { .. } => self.spec(KeyKind::Relinearize).into_iter().collect(),
+            TableContent::SparseKey { .. } => self.spec(KeyKind::ToSparse).into_iter().collect(),
+            TableContent::DenseKey { .. } => self.spec(KeyKind::FromSparse).into_iter().collect(),
             _ => Vec::new(),
         }
     }
@@ -73,6 +76,8 @@ impl Sources<'_> {
     fn spec(&self, kind: KeyKind) -> Option<KeySpec> {
         let level = match kind {
             KeyKind::Relinearize => self.key_set.relin,
+            KeyKind::ToSparse => self.key_set.bootstrap.map(|_| 0),
+            KeyKind::FromSparse => self.key_set.bootstrap,
             KeyKind::Galois(element) => {
                 self.key_set.galois.iter().find(|key| key.element == element).map(|key| key.level)
             }
@@ -100,6 +105,21 @@ impl Sources<'_> {
             TableContent::RelinKey { moduli } => {
                 self.expand(KeyKind::Relinearize, moduli, words, uses)?;
             }
+            TableContent::SparseKey { moduli } => {
+                self.expand(KeyKind::ToSparse, moduli, words, uses)?;
+            }
+            TableContent::DenseKey { moduli } => {
+                self.expand(KeyKind::FromSparse, moduli, words, uses)?;
+            }
+            TableContent::Monomial { exponents, moduli } => {
+                let period = table.shape.last().copied().unwrap_or(1) as usize;
+                let primes = params.primes(moduli);
+                let rows = words.par_chunks_exact_mut(period.max(1)).enumerate();
+                rows.for_each(|(row, words)| {
+                    let (entry, limb) = (row / primes.len(), row % primes.len());
+                    monomial(exponents[entry], primes[limb], params.log_n, words);
+                });
+            }
             TableContent::Twiddles { moduli } => {
                 let rows = words.par_chunks_exact_mut(twiddles::words(params.n()));
                 rows.zip(params.primes(moduli)).for_each(|(row, q)| twiddles::fill(q, params.log_n, row));
@@ -122,6 +142,8 @@ impl Sources<'_> {
         let name = || match kind {
             KeyKind::Relinearize => "the relinearisation key".to_string(),
             KeyKind::Galois(element) => format!("the key of Galois element {element}"),
+            KeyKind::ToSparse => "the key to the sparse secret".to_string(),
+            KeyKind::FromSparse => "the key from the sparse secret".to_string(),
         };
         let missing = || DeviceError::MissingKey(name());
         let spec = self.spec(kind).ok_or_else(missing)?;
@@ -143,18 +165,38 @@ impl Sources<'_> {
         scale: &Scale,
         words: &mut [u32],
     ) -> Result<(), DeviceError> {
-        let vectors = self.vectors(source, period)?;
-        let fill = |entry: usize, values: &mut [f64]| {
-            let vector = &vectors[entry];
-            values.iter_mut().enumerate().for_each(|(i, value)| *value = vector[i % vector.len()]);
-        };
         let scale = scale.value(self.context.params());
+        if let PlaintextSource::Fourier { part, slots, factor, entries } = source {
+            let wrong = || DeviceError::Weights(format!("there is no part {part} of {slots} slots"));
+            let part = FourierFactor::parse(part).map_err(DeviceError::Weights)?;
+            let slots = *slots as usize;
+            if !slots.is_power_of_two() || part.period() > slots || slots > self.context.params().slots() {
+                return Err(wrong());
+            }
+            let diagonals = part.values(slots, *factor);
+            let chosen = entries.iter().map(|&[_, _, diagonal, rotation]| {
+                Some((diagonals.iter().find(|d| d.diagonal == diagonal)?, rotation))
+            });
+            let chosen = chosen.collect::<Option<Vec<_>>>().ok_or_else(wrong)?;
+            let fill = |entry: usize, values: &mut [Complex64]| {
+                let (diagonal, rotation) = chosen[entry];
+                let rotated = diagonal.complex_before_giant(rotation);
+                values.iter_mut().zip(rotated.iter().cycle()).for_each(|(value, from)| *value = *from);
+            };
+            return Ok(self.context.encode_table(entries.len(), period, scale, moduli, fill, words)?);
+        }
+        let vectors = self.vectors(source, period)?;
+        let fill = |entry: usize, values: &mut [Complex64]| {
+            let vector = &vectors[entry];
+            values.iter_mut().enumerate().for_each(|(i, value)| *value = vector[i % vector.len()].into());
+        };
         Ok(self.context.encode_table(vectors.len(), period, scale, moduli, fill, words)?)
     }
 
     /// The slot vectors of the entries.
     fn vectors(&self, source: &PlaintextSource, period: usize) -> Result<Vec<Vec<f64>>, DeviceError> {
         match source {
+            PlaintextSource::Fourier { .. } => Err(DeviceError::Weights("a transform is not real".into())),
             PlaintextSource::Values { vectors } => {
                 if vectors.iter().any(|v| v.is_empty() || !period.is_multiple_of(v.len().min(period))) {
                     return Err(DeviceError::Weights("a plaintext's values do not fit its period".into()));
@@ -239,10 +281,35 @@ fn automorphism(element: u32, row: &mut [u32]) {
     }
 }
 
+/// One limb of X^k in evaluation form and Montgomery form, one word for each run of equal ones.
+fn monomial(exponent: u32, q: u32, log_n: u32, words: &mut [u32]) {
+    let psi = primitive_root(q, log_n);
+    let bits = words.len().ilog2();
+    for (i, word) in words.iter_mut().enumerate() {
+        let power = (2 * bit_reverse(i, bits) as u64 + 1) * u64::from(exponent) % (2u64 << log_n);
+        *word = to_montgomery(pow_mod(psi, power, q), q);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::primes::{mul_mod, ntt_primes_below, pow_mod, primitive_root};
+    use crate::format::primes::{mul_mod, ntt_primes_below};
+
+    #[test]
+    fn monomials_are_powers_of_the_root() {
+        let (log_n, q) = (4, ntt_primes_below(1 << 20, 4).next().unwrap_or_default());
+        let psi = primitive_root(q, log_n);
+        for (exponent, period) in [(8u32, 2usize), (24, 2), (4, 4), (0, 1), (3, 16)] {
+            let mut words = vec![0; period];
+            monomial(exponent, q, log_n, &mut words);
+            for i in 0..16 {
+                let root = pow_mod(psi, 2 * bit_reverse(i, log_n) as u64 + 1, q);
+                let expected = to_montgomery(pow_mod(root, exponent.into(), q), q);
+                assert_eq!(words[i / (16 / period)], expected, "X^{exponent}, word {i}");
+            }
+        }
+    }
 
     #[test]
     fn automorphisms_permute_evaluations() {

@@ -171,6 +171,10 @@ pub struct KeySet {
     /// Keys for automorphisms, by ascending Galois element.
     #[serde(default)]
     pub galois: Vec<GaloisKey>,
+    /// If there are bootstraps, the level up to which the key from the sparse secret is used; the key to it is one of
+    /// level 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<u32>,
 }
 
 /// The key from `s(X^element)` to `s`.
@@ -239,6 +243,26 @@ pub enum TableContent {
         #[serde(with = "as_text")]
         moduli: Basis,
     },
+    /// The key to the sparse secret of bootstrapping, likewise.
+    SparseKey {
+        /// The primes of the limbs.
+        #[serde(with = "as_text")]
+        moduli: Basis,
+    },
+    /// The key from the sparse secret of bootstrapping, likewise.
+    DenseKey {
+        /// The primes of the limbs.
+        #[serde(with = "as_text")]
+        moduli: Basis,
+    },
+    /// For each exponent k the polynomial X^k in evaluation form: `entries x limbs x period words`, Montgomery.
+    Monomial {
+        /// The exponents, below 2N.
+        exponents: Vec<u32>,
+        /// The primes of the limbs.
+        #[serde(with = "as_text")]
+        moduli: Basis,
+    },
     /// Plaintexts in evaluation form: `entries x limbs x period words`, Montgomery.
     Plaintext {
         /// The primes of the limbs.
@@ -276,6 +300,17 @@ pub enum PlaintextSource {
         factor: f64,
         /// The matrix's diagonals.
         matrix: Box<SlotMatrix>,
+        /// For each entry: output part, input part, diagonal, rotation to the right in slots.
+        entries: Vec<[i64; 4]>,
+    },
+    /// Diagonals of a part of the canonical embedding.
+    Fourier {
+        /// Which part: the text of a [`FourierFactor`](super::linear::FourierFactor).
+        part: String,
+        /// The slots of the transform.
+        slots: u32,
+        /// A factor of every element.
+        factor: f64,
         /// For each entry: output part, input part, diagonal, rotation to the right in slots.
         entries: Vec<[i64; 4]>,
     },
@@ -428,6 +463,7 @@ impl Manifest {
         };
         self.keys.relin.map_or(0, level_bytes)
             + self.keys.galois.iter().map(|k| level_bytes(k.level)).sum::<u64>()
+            + self.keys.bootstrap.map_or(0, level_bytes)
     }
 
     fn check(&self) -> Result<(), ManifestError> {
@@ -452,6 +488,11 @@ impl Manifest {
         if self.keys.relin.is_some_and(|level| level > self.params.max_level()) {
             return wrong("the relinearisation key's level does not exist".into());
         }
+        if let Some(level) = self.keys.bootstrap
+            && (level > self.params.max_level() || self.params.bootstrap.is_none())
+        {
+            return wrong(format!("there are no keys for bootstrapping up to level {level}"));
+        }
         for table in &self.tables {
             self.check_table(table)?;
         }
@@ -475,13 +516,33 @@ impl Manifest {
             TableContent::Index { values } => vec![values.len() as u64],
             TableContent::Automorphism { elements } => vec![elements.len() as u64, n],
             TableContent::GaloisKey { elements, moduli } => key(elements.len(), moduli),
-            TableContent::RelinKey { moduli } => key(1, moduli),
+            TableContent::RelinKey { moduli }
+            | TableContent::SparseKey { moduli }
+            | TableContent::DenseKey { moduli } => key(1, moduli),
+            TableContent::Monomial { exponents, moduli } => {
+                let period = table.shape.last().copied().unwrap_or(0);
+                // Words repeat in runs of N / period: X^k for multiples of that.
+                let whole = period.is_power_of_two()
+                    && period <= n
+                    && exponents
+                        .iter()
+                        .all(|&k| u64::from(k) < 2 * n && (u64::from(k) * period).is_multiple_of(n));
+                if !whole {
+                    return Err(ManifestError::Inconsistent(format!(
+                        "table {} has no monomials of period {period}",
+                        table.name
+                    )));
+                }
+                vec![exponents.len() as u64, moduli.len() as u64, period]
+            }
             TableContent::Twiddles { moduli } => {
                 vec![moduli.len() as u64, super::twiddles::words(n as usize) as u64]
             }
             TableContent::Plaintext { moduli, source, .. } => {
                 let entries = match source {
-                    PlaintextSource::Matrix { entries, .. } => entries.len(),
+                    PlaintextSource::Matrix { entries, .. } | PlaintextSource::Fourier { entries, .. } => {
+                        entries.len()
+                    }
                     PlaintextSource::Tensor { entries, .. } => entries.len(),
                     PlaintextSource::Values { vectors } => vectors.len(),
                 };
@@ -498,6 +559,9 @@ impl Manifest {
         let moduli = match &table.content {
             TableContent::GaloisKey { moduli, .. }
             | TableContent::RelinKey { moduli }
+            | TableContent::SparseKey { moduli }
+            | TableContent::DenseKey { moduli }
+            | TableContent::Monomial { moduli, .. }
             | TableContent::Plaintext { moduli, .. }
             | TableContent::Twiddles { moduli } => Some(moduli),
             _ => None,
@@ -559,7 +623,11 @@ mod tests {
             name: "sample".into(),
             inputs: vec![port("x", 1)],
             outputs: vec![port("y", 0)],
-            keys: KeySet { relin: Some(1), galois: vec![GaloisKey { element: 5, step: Some(1), level: 1 }] },
+            keys: KeySet {
+                relin: Some(1),
+                galois: vec![GaloisKey { element: 5, step: Some(1), level: 1 }],
+                bootstrap: None,
+            },
             tables: vec![
                 Table {
                     name: "i".into(),

@@ -9,7 +9,8 @@
 //! Security is a separate question, answered by [`Params::check_security`].
 //!
 //! Text (the body of the MLIR attribute): `log_n = 13, q = [..], p = [..], levels = [q[0:2], q[0:3]], digit = 1,
-//! scale = 1073741824, secret = ternary`, and `, insecure` at the end if toy sizes are permitted.
+//! scale = 1073741824, secret = ternary`, then `, bootstrap = (level = 3, scale = 288230376151711744, weight = 32,
+//! special = 2)` if the set has room for bootstrapping, and `, insecure` at the end if toy sizes are permitted.
 
 use std::fmt;
 
@@ -34,6 +35,20 @@ pub enum Secret {
     Sparse(u32),
 }
 
+/// What a parameter set says about bootstrapping: the scale of the modular reduction, and the ephemeral sparse secret
+/// under which the modulus is raised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Bootstrap {
+    /// The level at which the modular reduction ends; its levels are above, [`Symbol::E`] is their canonical scale.
+    pub level: u32,
+    /// E(`level`).
+    pub scale: u64,
+    /// The non-zero coefficients of the sparse secret.
+    pub weight: u32,
+    /// The first so many special primes and level 0's are the modulus at which the key to the sparse secret lives.
+    pub special: u32,
+}
+
 /// A CKKS parameter set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Params {
@@ -51,6 +66,8 @@ pub struct Params {
     pub scale0: u64,
     /// How secret keys are drawn.
     pub secret: Secret,
+    /// Present in sets that have levels for bootstrapping.
+    pub bootstrap: Option<Bootstrap>,
     /// Permits sets below 128 bits of security. For tests only.
     pub test_only_insecure: bool,
 }
@@ -72,6 +89,21 @@ pub enum ParamsError {
         /// log2 of the ring degree.
         log_n: u32,
         /// The bound of the table.
+        allowed: u64,
+    },
+    /// The modulus of the key to the sparse secret is too large.
+    #[error(
+        "parameters: the key to the sparse secret of bootstrapping has a modulus of {log_qp:.1} bits, with {weight} \
+         non-zero coefficients and N = 2^{log_n} 128 bits of security allow {allowed}"
+    )]
+    InsecureSparse {
+        /// log2 of the key's modulus.
+        log_qp: f64,
+        /// The weight of the secret.
+        weight: u32,
+        /// log2 of the ring degree.
+        log_n: u32,
+        /// The bound.
         allowed: u64,
     },
     /// The table has no entry for this.
@@ -152,6 +184,18 @@ impl Params {
         levels.fold(self.special_basis(), |span, basis| span.union(basis))
     }
 
+    /// The basis of the key to the sparse secret of bootstrapping: level 0's primes and a few special primes.
+    pub fn sparse_key_basis(&self) -> Option<Basis> {
+        let special = self.bootstrap?.special;
+        Some(self.get_level(0)?.union(&Basis::p(0..special)))
+    }
+
+    /// The lowest level whose [`Params::key_span`] has all ciphertext primes of `basis`, if there is one.
+    pub fn covering_level(&self, basis: &Basis) -> Option<u32> {
+        let wanted = basis.q_part();
+        (0..=self.max_level()).find(|&level| wanted.is_subset(&self.key_span(level)))
+    }
+
     /// The key-switch digits of a basis: its q primes by index in chunks of [`Params::digit`]. Empty chunks are
     /// left out, so digit j of a level need not start at prime j * digit where levels skip primes.
     pub fn digits(&self, basis: &Basis) -> Vec<Basis> {
@@ -170,15 +214,22 @@ impl Params {
         Some((from.difference(below), below.difference(from)))
     }
 
-    /// The number that a symbol of a scale stands for; NaN for levels that do not exist and for names.
+    /// The number that a symbol of a scale stands for; NaN for levels that do not exist and for names. E(l) below
+    /// the level that the parameters give follows from the definition, which soon leaves the range of numbers.
     pub fn symbol_value(&self, symbol: &Symbol) -> f64 {
         match symbol {
             Symbol::S(level) if *level <= self.max_level() => (1..=*level)
                 .fold(self.scale0 as f64, |scale, level| scale.sqrt() * self.dropped(level).sqrt()),
+            Symbol::E(level) if *level <= self.max_level() => {
+                let Some(Bootstrap { level: base, scale, .. }) = self.bootstrap else { return f64::NAN };
+                let up = (base + 1..=*level)
+                    .fold(scale as f64, |scale, level| scale.sqrt() * self.dropped(level).sqrt());
+                (level + 1..=base).rev().fold(up, |scale, level| scale / self.dropped(level) * scale)
+            }
             Symbol::D(level) => self.dropped(*level),
             Symbol::Two => 2.0,
             Symbol::Q0 => self.get_level(0).map_or(f64::NAN, |basis| self.product(basis)),
-            Symbol::S(_) | Symbol::Named(_) => f64::NAN,
+            Symbol::S(_) | Symbol::E(_) | Symbol::Named(_) => f64::NAN,
         }
     }
 
@@ -241,12 +292,25 @@ impl Params {
         if self.scale0 == 0 || self.scale0 > i64::MAX as u64 {
             return fail(format!("scale is {}, it must be positive and below 2^63", self.scale0));
         }
-        match self.secret {
-            Secret::Sparse(weight) if weight == 0 || weight as usize > self.n() => {
-                fail(format!("a secret of {weight} coefficients does not exist at N = 2^{}", self.log_n))
-            }
-            _ => Ok(()),
+        let weights = [
+            if let Secret::Sparse(weight) = self.secret { weight } else { 1 },
+            self.bootstrap.map_or(1, |bootstrap| bootstrap.weight),
+        ];
+        if let Some(weight) = weights.into_iter().find(|&weight| weight == 0 || weight as usize > self.n()) {
+            return fail(format!("a secret of {weight} coefficients does not exist at N = 2^{}", self.log_n));
         }
+        if let Some(Bootstrap { level, scale, special, .. }) = self.bootstrap {
+            if level > self.max_level() {
+                return fail(format!("bootstrapping uses level {level}, levels end at {}", self.max_level()));
+            }
+            if scale == 0 || scale > i64::MAX as u64 {
+                return fail(format!("bootstrapping has scale {scale}, it must be positive and below 2^63"));
+            }
+            if special == 0 || special as usize > self.p.len() {
+                return fail(format!("bootstrapping uses {special} of {} special primes", self.p.len()));
+            }
+        }
+        Ok(())
     }
 
     /// Checks that the set has 128 bits of security by the table, ignoring [`Params::test_only_insecure`].
@@ -257,10 +321,25 @@ impl Params {
         let Some(allowed) = security::max_log_qp(self.log_n) else {
             return Err(ParamsError::NotInTable(format!("N = 2^{}", self.log_n)));
         };
-        if security::fits(&self.modulus(), allowed) {
+        if !security::fits(&self.modulus(), allowed) {
+            return Err(ParamsError::Insecure { log_qp: self.log_qp(), log_n: self.log_n, allowed });
+        }
+        let (Some(bootstrap), Some(basis)) = (self.bootstrap, self.sparse_key_basis()) else { return Ok(()) };
+        let Some(allowed) = security::max_log_qp_sparse(self.log_n, bootstrap.weight) else {
+            let what =
+                format!("secrets with {} non-zero coefficients at N = 2^{}", bootstrap.weight, self.log_n);
+            return Err(ParamsError::NotInTable(what));
+        };
+        let modulus = security::product(self.primes(&basis));
+        if security::fits(&modulus, allowed) {
             return Ok(());
         }
-        Err(ParamsError::Insecure { log_qp: self.log_qp(), log_n: self.log_n, allowed })
+        Err(ParamsError::InsecureSparse {
+            log_qp: security::log2(&modulus),
+            weight: bootstrap.weight,
+            log_n: self.log_n,
+            allowed,
+        })
     }
 
     /// Checks structure and security. A set that is marked insecure for tests passes, with a warning in the log
@@ -292,6 +371,7 @@ impl Params {
             digit,
             scale0: 1 << 30,
             secret: Secret::Ternary,
+            bootstrap: None,
             test_only_insecure: true,
         }
     }
@@ -310,7 +390,7 @@ impl Params {
 
 impl fmt::Display for Params {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { log_n, q, p, levels, digit, scale0, secret, test_only_insecure } = self;
+        let Self { log_n, q, p, levels, digit, scale0, secret, bootstrap, test_only_insecure } = self;
         let join = |primes: &[u32]| primes.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
         let levels = levels.iter().map(Basis::to_string).collect::<Vec<_>>().join(", ");
         write!(f, "log_n = {log_n}, q = [{}], p = [{}], levels = [{levels}], ", join(q), join(p))?;
@@ -318,6 +398,12 @@ impl fmt::Display for Params {
         match secret {
             Secret::Ternary => f.write_str("ternary")?,
             Secret::Sparse(weight) => write!(f, "sparse({weight})")?,
+        }
+        if let Some(Bootstrap { level, scale, weight, special }) = bootstrap {
+            write!(
+                f,
+                ", bootstrap = (level = {level}, scale = {scale}, weight = {weight}, special = {special})"
+            )?;
         }
         if *test_only_insecure {
             f.write_str(", insecure")?;
@@ -348,12 +434,24 @@ impl TextParam for Params {
             }
             other => Err(format!("params: expected `ternary` or `sparse`, found `{other}`")),
         })?;
-        let test_only_insecure = s.accept(",");
-        if test_only_insecure {
+        let mut more = s.accept(",");
+        let mut bootstrap = None;
+        if more && s.accept("bootstrap") {
+            s.expect("=")?;
+            s.expect("(")?;
+            let level = field(s, "level", Scanner::u32)?;
+            let scale = next_field(s, "scale", Scanner::integer)? as u64;
+            let weight = next_field(s, "weight", Scanner::u32)?;
+            let special = next_field(s, "special", Scanner::u32)?;
+            s.expect(")")?;
+            bootstrap = Some(Bootstrap { level, scale, weight, special });
+            more = s.accept(",");
+        }
+        if more {
             s.expect("insecure")?;
         }
         scanner.finish()?;
-        let params = Self { log_n, q, p, levels, digit, scale0, secret, test_only_insecure };
+        let params = Self { log_n, q, p, levels, digit, scale0, secret, bootstrap, test_only_insecure: more };
         params.check_structure().map_err(|error| error.to_string())?;
         Ok(params)
     }
@@ -370,6 +468,12 @@ impl TextParam for Params {
         match self.secret {
             Secret::Ternary => words.push(0),
             Secret::Sparse(weight) => words.push(i64::from(weight)),
+        }
+        match self.bootstrap {
+            Some(Bootstrap { level, scale, weight, special }) => {
+                words.extend([1, i64::from(level), scale as i64, i64::from(weight), i64::from(special)]);
+            }
+            None => words.push(0),
         }
         words.push(i64::from(self.test_only_insecure));
         words
@@ -391,15 +495,25 @@ impl TextParam for Params {
             0 => Secret::Ternary,
             weight => Secret::Sparse(weight),
         };
-        let test_only_insecure = match reader.word()? {
-            0 => false,
-            1 => true,
-            other => return Err(format!("params: flag {other} is neither 0 nor 1")),
+        let bootstrap = if flag(&mut reader)? {
+            let (level, scale) = (reader.u32()?, reader.word()? as u64);
+            Some(Bootstrap { level, scale, weight: reader.u32()?, special: reader.u32()? })
+        } else {
+            None
         };
+        let test_only_insecure = flag(&mut reader)?;
         reader.finish()?;
-        let params = Self { log_n, q, p, levels, digit, scale0, secret, test_only_insecure };
+        let params = Self { log_n, q, p, levels, digit, scale0, secret, bootstrap, test_only_insecure };
         params.check_structure().map_err(|error| error.to_string())?;
         Ok(params)
+    }
+}
+
+fn flag(reader: &mut WordReader<'_>) -> Result<bool, String> {
+    match reader.word()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(format!("params: flag {other} is neither 0 nor 1")),
     }
 }
 
@@ -441,6 +555,7 @@ pub(crate) mod testing {
             digit: 2,
             scale0: 1 << 19,
             secret: Secret::Ternary,
+            bootstrap: None,
             test_only_insecure: true,
         };
         params.check_structure().expect("sound");
@@ -458,8 +573,12 @@ mod tests {
         for params in [testing::tiny(), Params::toy(13, 4, 2), Params::toy(12, 0, 1)] {
             round_trip(&params);
             words_are_canonical(&params);
-            let sparse = Params { secret: Secret::Sparse(3), test_only_insecure: false, ..params };
+            let sparse = Params { secret: Secret::Sparse(3), test_only_insecure: false, ..params.clone() };
             round_trip(&sparse);
+            let bootstrap = Some(Bootstrap { level: 0, scale: 1 << 40, weight: 4, special: 1 });
+            let bootstrap = Params { bootstrap, ..params };
+            round_trip(&bootstrap);
+            words_are_canonical(&bootstrap);
         }
         let params = testing::tiny();
         assert_eq!(
@@ -509,6 +628,17 @@ mod tests {
         assert!(bad(|p| p.digit = 0).contains("digit"));
         assert!(bad(|p| p.scale0 = 0).contains("scale"));
         assert!(bad(|p| p.secret = Secret::Sparse(17)).contains("secret"));
+        let bootstrap = Bootstrap { level: 2, scale: 1 << 30, weight: 4, special: 1 };
+        let bad = |bootstrap: Bootstrap| {
+            let params = Params { bootstrap: Some(bootstrap), ..good.clone() };
+            let error = params.check_structure().unwrap_err();
+            assert!(Params::parse(&params.to_string()).is_err());
+            error.to_string()
+        };
+        assert!(bad(Bootstrap { level: 5, ..bootstrap }).contains("level 5"));
+        assert!(bad(Bootstrap { scale: 0, ..bootstrap }).contains("scale"));
+        assert!(bad(Bootstrap { weight: 17, ..bootstrap }).contains("secret"));
+        assert!(bad(Bootstrap { special: 3, ..bootstrap }).contains("3 of 2"));
     }
 
     #[test]
@@ -525,6 +655,40 @@ mod tests {
         params.p.clear();
         params.secret = Secret::Sparse(64);
         assert!(matches!(params.check_security(), Err(ParamsError::NotInTable(_))));
+    }
+
+    #[test]
+    fn reduction_scales_follow_their_definition_both_ways() {
+        let bootstrap = Some(Bootstrap { level: 3, scale: 1 << 30, weight: 4, special: 1 });
+        let params = Params { bootstrap, ..testing::tiny() };
+        assert_eq!(params.symbol_value(&Symbol::E(3)), (1u64 << 30) as f64);
+        for level in 1..=4 {
+            let [upper, lower] = [level, level - 1].map(|l| params.symbol_value(&Symbol::E(l)));
+            let ratio = upper * upper / (lower * params.symbol_value(&Symbol::D(level)));
+            assert!((ratio - 1.0).abs() < 1e-12, "level {level}: {ratio}");
+        }
+        assert!(params.symbol_value(&Symbol::E(5)).is_nan());
+        assert!(testing::tiny().symbol_value(&Symbol::E(3)).is_nan());
+    }
+
+    #[test]
+    fn the_sparse_secret_has_a_bound_of_its_own() {
+        let q = crate::format::primes::ntt_primes_below(1 << 25, 16).take(2).collect();
+        let p = crate::format::primes::ntt_primes_below(1 << 31, 16).take(4).collect();
+        let bootstrap = Some(Bootstrap { level: 0, scale: 1 << 58, weight: 32, special: 2 });
+        let toy = Params::toy(8, 0, 1);
+        let levels = vec![Basis::q(0..2)];
+        let params = Params { log_n: 16, q, p, levels, bootstrap, test_only_insecure: false, ..toy };
+        // 2 x 25 + 2 x 31 bits of 121.
+        assert_eq!(params.validate(), Ok(()));
+        let with = |change: fn(&mut Bootstrap)| {
+            let mut params = params.clone();
+            params.bootstrap.iter_mut().for_each(change);
+            params.check_security()
+        };
+        let error = with(|b| b.special = 3).unwrap_err();
+        assert!(matches!(error, ParamsError::InsecureSparse { weight: 32, allowed: 121, .. }), "{error}");
+        assert!(matches!(with(|b| b.weight = 31), Err(ParamsError::NotInTable(_))));
     }
 
     #[test]

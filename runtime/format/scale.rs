@@ -3,15 +3,20 @@
 //! A scale is a formal product of symbols with integer exponents:
 //!
 //! * `S(l)`: the canonical scale of level l. `S(0)` is given by the parameters.
+//! * `E(l)`: the canonical scale of level l inside a bootstrap's modular reduction, which works with more bits than
+//!   messages have. The parameters give it at one level.
 //! * `D(l)`: what the rescale from level l to level l - 1 divides by: the product of the primes it drops over
 //!   the product of the primes it restores.
 //! * `2`, `Q0` (the product of level 0's primes), and names for numbers that a user gives.
 //!
-//! `S(l)^2 = S(l-1) * D(l)` holds by definition. Every scale is kept in the canonical form in which S(l), l >= 1,
-//! has exponent 0 or 1; S(0) and all other symbols have any exponent. The symbols left are independent, so two
-//! scales are equal for all parameters exactly when their canonical forms are, and there is no tolerance.
+//! `S(l)^2 = S(l-1) * D(l)` holds by definition, and so does `E(l)^2 = E(l-1) * D(l)`. Every scale is kept in the
+//! canonical form in which S(l), l >= 1, has exponent 0 or 1, and E(l), l >= 1, exponent -1, 0 or 1 and not two of
+//! adjacent levels one other than 0; S(0), E(0) and all other symbols have any exponent. Both forms exist once for each
+//! product, so two scales are equal for all parameters exactly when their canonical forms are, and there is no
+//! tolerance. (E is given a value somewhere in the middle of the levels, and far below it has none; the form with
+//! signs stays near the levels that a product is made of.)
 //!
-//! Text: factors joined by `*`, exponents as `**k`, ordered S descending, D descending, 2, Q0, names:
+//! Text: factors joined by `*`, exponents as `**k`, ordered S descending, E descending, D descending, 2, Q0, names:
 //! `S(4)*D(5)`, `S(0)**2*D(1)**-1*2**-3`. The empty product is `1`.
 
 use std::collections::BTreeMap;
@@ -30,6 +35,8 @@ const MAX_EXPONENT: i64 = 1 << 20;
 pub enum Symbol {
     /// The canonical scale of a level.
     S(u32),
+    /// The canonical scale of a level inside a bootstrap's modular reduction.
+    E(u32),
     /// What the rescale that leaves a level divides by.
     D(u32),
     /// The number two.
@@ -45,10 +52,11 @@ impl Symbol {
         use std::cmp::Reverse;
         match self {
             Symbol::S(level) => (0, Reverse(*level), ""),
-            Symbol::D(level) => (1, Reverse(*level), ""),
-            Symbol::Two => (2, Reverse(0), ""),
-            Symbol::Q0 => (3, Reverse(0), ""),
-            Symbol::Named(name) => (4, Reverse(0), name),
+            Symbol::E(level) => (1, Reverse(*level), ""),
+            Symbol::D(level) => (2, Reverse(*level), ""),
+            Symbol::Two => (3, Reverse(0), ""),
+            Symbol::Q0 => (4, Reverse(0), ""),
+            Symbol::Named(name) => (5, Reverse(0), name),
         }
     }
 }
@@ -69,6 +77,7 @@ impl fmt::Display for Symbol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Symbol::S(level) => write!(f, "S({level})"),
+            Symbol::E(level) => write!(f, "E({level})"),
             Symbol::D(level) => write!(f, "D({level})"),
             Symbol::Two => f.write_str("2"),
             Symbol::Q0 => f.write_str("Q0"),
@@ -87,7 +96,7 @@ impl fmt::Display for Symbol {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scale {
-    /// No exponent is zero; exponents of S(l), l >= 1, are one.
+    /// No exponent is zero; see the module's documentation for those of S(l) and E(l).
     factors: BTreeMap<Symbol, i64>,
 }
 
@@ -100,6 +109,11 @@ impl Scale {
     /// S(`level`), the canonical scale of a level.
     pub fn level(level: u32) -> Self {
         Self::symbol(Symbol::S(level), 1)
+    }
+
+    /// E(`level`), the canonical scale of a level inside a bootstrap's modular reduction.
+    pub fn reduction(level: u32) -> Self {
+        Self::symbol(Symbol::E(level), 1)
     }
 
     /// D(`level`), what the rescale that leaves `level` divides by.
@@ -148,7 +162,7 @@ impl Scale {
         self.factors
             .keys()
             .filter_map(|symbol| match symbol {
-                Symbol::S(level) | Symbol::D(level) => Some(*level),
+                Symbol::S(level) | Symbol::E(level) | Symbol::D(level) => Some(*level),
                 _ => None,
             })
             .max()
@@ -178,19 +192,29 @@ impl Scale {
         Self { factors }.canonical()
     }
 
-    /// Applies S(l)^2 = S(l-1) D(l) from the top down until S(l), l >= 1, has exponent 0 or 1.
+    /// Applies S(l)^2 = S(l-1) D(l) from the top down until S(l), l >= 1, has exponent 0 or 1, and likewise for E, where
+    /// an odd exponent leaves 1 or -1 such that the level below gets an even one.
     fn canonical(mut self) -> Self {
-        let top = self.factors.keys().find_map(|symbol| match symbol {
-            Symbol::S(level) => Some(*level),
-            _ => None,
-        });
-        for level in (1..=top.unwrap_or(0)).rev() {
-            let Some(exponent) = self.factors.get_mut(&Symbol::S(level)) else { continue };
-            let half = exponent.div_euclid(2);
-            *exponent = exponent.rem_euclid(2);
-            for symbol in [Symbol::S(level - 1), Symbol::D(level)] {
-                let sum = self.factors.entry(symbol).or_insert(0);
-                *sum = sum.saturating_add(half);
+        for chain in [Symbol::S, Symbol::E] {
+            // Levels descend in the order of symbols.
+            let top = self.factors.keys().find_map(|symbol| match symbol {
+                Symbol::S(level) | Symbol::E(level) if *symbol == chain(*level) => Some(*level),
+                _ => None,
+            });
+            for level in (1..=top.unwrap_or(0)).rev() {
+                let below = self.factors.get(&chain(level - 1)).copied().unwrap_or(0);
+                let Some(exponent) = self.factors.get_mut(&chain(level)) else { continue };
+                let signed = chain(level) == Symbol::E(level);
+                let rest = match exponent.rem_euclid(2) {
+                    1 if signed => 2 - (exponent.rem_euclid(4) + 2 * below.rem_euclid(2)) % 4,
+                    rest => rest,
+                };
+                let half = (*exponent - rest) / 2;
+                *exponent = rest;
+                for symbol in [chain(level - 1), Symbol::D(level)] {
+                    let sum = self.factors.entry(symbol).or_insert(0);
+                    *sum = sum.saturating_add(half);
+                }
             }
         }
         self.factors.retain(|_, exponent| *exponent != 0);
@@ -252,11 +276,15 @@ impl TextParam for Scale {
         let mut scale = Self::one();
         loop {
             let symbol = match scanner.accept_identifier() {
-                Some(kind @ ("S" | "D")) => {
+                Some(kind @ ("S" | "E" | "D")) => {
                     scanner.expect("(")?;
                     let level = checked_level(kind, scanner.u32()?)?;
                     scanner.expect(")")?;
-                    Some(if kind == "S" { Symbol::S(level) } else { Symbol::D(level) })
+                    Some(match kind {
+                        "S" => Symbol::S(level),
+                        "E" => Symbol::E(level),
+                        _ => Symbol::D(level),
+                    })
                 }
                 Some("Q0") => Some(Symbol::Q0),
                 Some(name) => Some(checked_name(name)?),
@@ -282,6 +310,7 @@ impl TextParam for Scale {
         for (symbol, exponent) in self.factors() {
             match symbol {
                 Symbol::S(level) => words.extend([0, i64::from(*level)]),
+                Symbol::E(level) => words.extend([5, i64::from(*level)]),
                 Symbol::D(level) => words.extend([1, i64::from(*level)]),
                 Symbol::Two => words.push(2),
                 Symbol::Q0 => words.push(3),
@@ -305,6 +334,7 @@ impl TextParam for Scale {
                 2 => Symbol::Two,
                 3 => Symbol::Q0,
                 4 => checked_name(&reader.str()?)?,
+                5 => Symbol::E(checked_level("E", reader.u32()?)?),
                 other => return Err(format!("scale: unknown symbol {other}")),
             };
             if factors.last_key_value().is_some_and(|(last, _)| *last >= symbol) {
@@ -408,6 +438,7 @@ mod tests {
     fn symbols() -> impl Strategy<Value = Symbol> {
         prop_oneof![
             (0u32..7).prop_map(Symbol::S),
+            (0u32..7).prop_map(Symbol::E),
             (1u32..7).prop_map(Symbol::D),
             Just(Symbol::Two),
             Just(Symbol::Q0),
@@ -425,14 +456,15 @@ mod tests {
         product.iter().fold(Scale::one(), |scale, (s, e)| scale * Scale::symbol(s.clone(), *e))
     }
 
-    /// The product in the free abelian group on t = S(0)^(1/2^6), d_l = D(l)^(1/2^6), 2, Q0 and the name, where
+    /// The product in the free abelian group on t = S(0)^(1/2^6), E(0) likewise, d_l = D(l)^(1/2^6), 2, Q0 and the name, where
     /// S(l) = S(0)^(1/2^l) * prod_{k <= l} D(k)^(1/2^(l-k+1)): exponents over 2^6 are integers for l <= 6.
     fn free(product: &Product) -> Vec<i64> {
-        let mut exponents = vec![0i64; 10];
+        let mut exponents = vec![0i64; 11];
         for (symbol, e) in product {
             match symbol {
-                Symbol::S(l) => {
-                    exponents[0] += e * (64 >> l);
+                Symbol::S(l) | Symbol::E(l) => {
+                    let base = if matches!(symbol, Symbol::S(_)) { 0 } else { 10 };
+                    exponents[base] += e * (64 >> l);
                     for k in 1..=*l {
                         exponents[k as usize] += e * (64 >> (l - k + 1));
                     }
@@ -479,6 +511,10 @@ mod tests {
             ("2**-3*S(0)**2*D(1)**-1", "S(0)**2*D(1)**-1*2**-3"),
             ("S(1)**-1", "S(1)*S(0)**-1*D(1)**-1"),
             ("b*a*Q0*2", "2*Q0*a*b"),
+            ("E(3)**3*S(3)", "S(3)*E(3)**-1*E(1)*D(3)**2*D(2)"),
+            ("E(3)**-1*S(3)", "S(3)*E(3)**-1"),
+            ("E(2)*D(3)*E(3)**-1", "E(3)"),
+            ("E(5)**2*E(4)**-1", "D(5)"),
             ("1", "1"),
             ("2*2**-1", "1"),
         ] {

@@ -250,6 +250,7 @@ impl Chain {
                 digit,
                 scale0: 1 << self.scale_bits,
                 secret: Secret::Ternary,
+                bootstrap: None,
                 test_only_insecure: options.test_only_insecure,
             };
             (options.test_only_insecure || params.check_security().is_ok()).then_some(params)

@@ -14,6 +14,18 @@ pub fn max_log_qp(log_n: u32) -> Option<u64> {
     TERNARY_128.iter().find(|(n, _)| *n == log_n).map(|&(_, bits)| bits)
 }
 
+/// The largest log2 of the modulus of a key under a sparse secret of this weight, for 128 bits: 121 at N = 2^16 and
+/// weight 32. Smaller rings in proportion, which errs on the safe side since the secret is denser in them; larger
+/// rings and weights no more than this. None for weights below 32.
+pub fn max_log_qp_sparse(log_n: u32, weight: u32) -> Option<u64> {
+    match log_n {
+        _ if weight < 32 => None,
+        12..=16 => Some(121 >> (16 - log_n)),
+        17 => Some(121),
+        _ => None,
+    }
+}
+
 /// The product of primes.
 pub fn product(primes: impl IntoIterator<Item = u32>) -> BigUint {
     primes.into_iter().map(BigUint::from).product()

@@ -16,7 +16,7 @@
 //! |---|---|
 //! | secret key | N bytes, coefficient + 1 |
 //! | public key | seed (32 bytes), `[limb][N]` words |
-//! | evaluation keys | count; each: kind (0 relinearise, 1 Galois), Galois element, level, digits, `[digit]` seeds, `[digit][limb][N]` words |
+//! | evaluation keys | count; each: kind (0 relinearise, 1 Galois, 2 to the sparse secret, 3 from it), Galois element, level, digits, `[digit]` seeds, `[digit][limb][N]` words |
 //! | ciphertexts | count; each: name, count of parts; each: level, scale (text), components, `[component][limb][N]` words |
 //!
 //! Counts are 32 bits, texts a 32-bit length and UTF-8.
@@ -30,7 +30,7 @@ use zeroize::Zeroizing;
 
 use self::container::{Body, FileKind, Writer};
 use super::context::{Context, check_residues};
-use super::keys::{KeyKind, KeyPairId, KeySpec, PublicKey, SecretKey, SwitchKey, check_kind};
+use super::keys::{KeyGenerator, KeyKind, KeyPairId, KeySpec, PublicKey, SecretKey, SwitchKey};
 use super::{Ciphertext, ClientError};
 use crate::format::params::Secret;
 use crate::format::scale::Scale;
@@ -172,18 +172,20 @@ pub fn write_eval_keys(
     let specs: BTreeSet<KeySpec> = specs.iter().copied().collect();
     let mut length = 4;
     for spec in &specs {
-        model.context.level(spec.level)?;
-        check_kind(model.context.params(), spec.kind)?;
-        length += eval_key_bytes(model.context, spec.level);
+        spec.basis(model.context.params())?;
+        length += eval_key_bytes(model.context, *spec);
     }
     let mut writer = Writer::create(path, FileKind::EvalKeys, &model.origin(secret.id), length)?;
     writer.u32(specs.len() as u32)?;
+    let mut generator = KeyGenerator::new(model.context, secret);
     for (done, spec) in specs.into_iter().enumerate() {
         progress(done);
-        let key = SwitchKey::generate(model.context, secret, spec)?;
+        let key = generator.make(spec)?;
         let (kind, galois) = match spec.kind {
             KeyKind::Relinearize => (0, 0),
             KeyKind::Galois(galois) => (1, galois),
+            KeyKind::ToSparse => (2, 0),
+            KeyKind::FromSparse => (3, 0),
         };
         for word in [kind, galois, spec.level, key.seeds.len() as u32] {
             writer.u32(word)?;
@@ -195,10 +197,10 @@ pub fn write_eval_keys(
     Ok(writer.finish()?)
 }
 
-/// The bytes that a switching key of a level takes in a file.
-pub fn eval_key_bytes(context: &Context, level: u32) -> u64 {
+/// The bytes that a switching key takes in a file.
+pub fn eval_key_bytes(context: &Context, spec: KeySpec) -> u64 {
     let params = context.params();
-    let basis = params.key_span(level);
+    let Ok(basis) = spec.basis(params) else { return 0 };
     let digits = params.digits(&basis).len() as u64;
     16 + 32 * digits + 2 * SwitchKey::expanded_len(params, &basis) as u64
 }
@@ -220,12 +222,12 @@ pub fn read_eval_keys(
         let kind = match (kind, galois) {
             (0, 0) => KeyKind::Relinearize,
             (1, galois) => KeyKind::Galois(galois),
+            (2, 0) => KeyKind::ToSparse,
+            (3, 0) => KeyKind::FromSparse,
             _ => return Err(body.contents(format!("there is no key kind {kind} with element {galois}"))),
         };
-        check_kind(params, kind).map_err(|error| body.contents(error))?;
         let spec = KeySpec { kind, level };
-        context.level(level).map_err(|error| body.contents(error))?;
-        let basis = params.key_span(level);
+        let basis = spec.basis(params).map_err(|error| body.contents(error))?;
         let expected = params.digits(&basis).len();
         if digits as usize != expected {
             return Err(body.contents(format!("a key of level {level} has {digits} digits, not {expected}")));

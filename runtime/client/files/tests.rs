@@ -108,7 +108,7 @@ fn files_give_back_what_was_written() {
         let mut out = vec![0; SwitchKey::expanded_len(fixture.context.params(), &basis)];
         keys.get(spec).unwrap().expand_montgomery(&fixture.context, &basis, &mut out).unwrap();
     }
-    let expected: u64 = fixture.specs.iter().map(|spec| eval_key_bytes(&fixture.context, spec.level)).sum();
+    let expected: u64 = fixture.specs.iter().map(|spec| eval_key_bytes(&fixture.context, *spec)).sum();
     assert_eq!(fs::metadata(&paths[2]).unwrap().len(), expected + 4 + 136);
     let ciphertexts = read_ciphertexts(&paths[3], fixture.model(), Some(secret.id())).unwrap();
     assert_eq!(ciphertexts, fixture.ciphertexts);

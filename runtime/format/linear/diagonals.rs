@@ -19,6 +19,7 @@
 //! of two and every diagonal vector has it.
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
+use num_complex::Complex64;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -87,17 +88,32 @@ pub struct DiagonalValues {
     pub input: usize,
     /// The number of the diagonal.
     pub diagonal: i64,
-    /// One period of the values.
+    /// One period of the values, their real parts.
     pub values: Vec<f64>,
+    /// Their imaginary parts; empty where all are zero.
+    pub imaginary: Vec<f64>,
 }
 
 impl DiagonalValues {
+    /// The value in a slot.
+    pub fn at(&self, slot: usize) -> Complex64 {
+        let place = slot % self.values.len();
+        Complex64::new(self.values[place], self.imaginary.get(place).copied().unwrap_or(0.0))
+    }
+
     /// The values rotated right by a giant step: what multiplies the baby rotation of the input before the sum
     /// is rotated by the giant step.
     pub fn before_giant(&self, giant: i64) -> Vec<f64> {
         let mut rotated = self.values.clone();
         rotated.rotate_right(giant.rem_euclid(self.values.len() as i64) as usize);
         rotated
+    }
+
+    /// The same with imaginary parts.
+    pub fn complex_before_giant(&self, giant: i64) -> Vec<Complex64> {
+        let period = self.values.len();
+        let by = giant.rem_euclid(period as i64) as usize;
+        (0..period).map(|slot| self.at(slot + period - by)).collect()
     }
 }
 
@@ -270,6 +286,7 @@ impl SlotMatrix {
                     input: b.input,
                     diagonal,
                     values: vec![0.0; period],
+                    imaginary: vec![],
                 })
             })
             .collect();

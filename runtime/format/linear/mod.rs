@@ -8,10 +8,12 @@
 //!   ciphertexts a set of generalised diagonals, the rotations that fold the sum at the end, and the split into
 //!   baby and giant steps. It is found from shapes and layouts alone; values are filled in when weights are
 //!   known, by [`SlotMatrix::values`].
+//! * [`FourierFactor`] is a slot matrix of another kind: a part of the canonical embedding, with complex entries.
 //! * [`naive`] applies an operator step by step to a dense tensor, sharing no code with the above.
 
 pub mod bsgs;
 pub mod diagonals;
+pub mod fourier;
 pub mod matrix;
 pub mod naive;
 pub mod op;
@@ -19,6 +21,7 @@ mod steps;
 
 pub use bsgs::{Bsgs, RotationCost};
 pub use diagonals::{Block, DiagonalValues, Placed, SlotMatrix};
+pub use fourier::{Direction, FourierFactor};
 pub use matrix::SparseMatrix;
 pub use op::{LinearError, LinearOp, Step};
 

@@ -162,3 +162,16 @@ func.func @dead(%x: !ckks.ct<?>, %y: !ckks.ct<?>) {
   %1 = ckks.mul %x, %y : !ckks.ct<?>, !ckks.ct<?>
   return
 }
+
+// -----
+
+// CHECK-LABEL: @imaginary
+// CHECK-SAME: (%[[X:.*]]: {{.*}})
+func.func @imaginary(%x: !ckks.ct<3, S(3)>) -> (!ckks.ct<3, S(3)>, !ckks.ct<3, S(3)>) {
+  // CHECK-NEXT: %[[N:.*]] = ckks.negate %[[X]]
+  %0 = ckks.mul_i %x : !ckks.ct<3, S(3)>
+  %1 = ckks.mul_i %0 : !ckks.ct<3, S(3)>
+  %2 = ckks.set_scale %x : !ckks.ct<3, S(3)> to !ckks.ct<3, S(3)>
+  // CHECK-NEXT: return %[[N]], %[[X]]
+  return %1, %2 : !ckks.ct<3, S(3)>, !ckks.ct<3, S(3)>
+}

@@ -267,7 +267,7 @@ ckks.matrix @m {slots = 4, inputs = 1, outputs = 1, period = 1, folds = array<i6
 
 // -----
 
-// expected-error@+1 {{'ckks.matrix' op needs either 'linear' or 'values'}}
+// expected-error@+1 {{'ckks.matrix' op needs one of 'linear', 'values' and 'fourier'}}
 ckks.matrix @m {slots = 4, inputs = 1, outputs = 1, period = 1, diagonals = [array<i64: 0>]}
 
 // -----
@@ -315,3 +315,108 @@ module attributes {ckks.params = #ckks.params<log_n = 4, q = [97, 193, 257], p =
     return
   }
 }
+
+// -----
+
+func.func @f(%a: !ckks.ct<0, S(0)>) {
+  // expected-error@+1 {{'ckks.bootstrap' op has a result of level 2 at scale S(2), expected level 1 at its canonical scale}}
+  %0 = ckks.bootstrap %a {target_level = 1} : !ckks.ct<0, S(0)> to !ckks.ct<2, S(2)>
+  return
+}
+
+// -----
+
+func.func @f(%a: !ckks.ct<0, S(0)>) {
+  // expected-error@+1 {{'ckks.bootstrap' op has a result of level 1 at scale S(0), expected level 1 at its canonical scale}}
+  %0 = ckks.bootstrap %a {target_level = 1} : !ckks.ct<0, S(0)> to !ckks.ct<1, S(0)>
+  return
+}
+
+// -----
+
+func.func @f(%a: !ckks.ct<0, S(0)>) {
+  // expected-error@+1 {{'ckks.bootstrap' op has the variant "fast", there are mod-raise-first, stc-first, iterated}}
+  %0 = ckks.bootstrap %a {target_level = 1, variant = "fast"} : !ckks.ct<0, S(0)> to !ckks.ct<1, S(1)>
+  return
+}
+
+// -----
+
+func.func @f(%a: !ckks.ct<0, S(0)>) {
+  // expected-error@+1 {{'ckks.bootstrap' op has 3 slots, which is no power of two up to the number of slots}}
+  %0 = ckks.bootstrap %a {target_level = 1, slots = 3} : !ckks.ct<0, S(0)> to !ckks.ct<1, S(1)>
+  return
+}
+
+// -----
+
+func.func @f(%a: !ckks.ct<0, S(0)>) {
+  // expected-error@+1 {{'ckks.bootstrap' op has a placed and an unplaced type}}
+  %0 = ckks.bootstrap %a {target_level = 1} : !ckks.ct<0, S(0)> to !ckks.ct<?>
+  return
+}
+
+// -----
+
+func.func @f(%a: !ckks.ct<?>) {
+  // expected-error@+1 {{'ckks.bootstrap' op has target level 0}}
+  %0 = ckks.bootstrap %a {target_level = 0} : !ckks.ct<?> to !ckks.ct<?>
+  return
+}
+
+// -----
+
+func.func @f(%a: !ckks.ct<1, S(1)>) {
+  // expected-error@+1 {{'ckks.mod_raise' op goes from level 1 to 2, it has to go up from level 0}}
+  %0 = ckks.mod_raise %a : !ckks.ct<1, S(1)> to !ckks.ct<2, Q0>
+  return
+}
+
+// -----
+
+func.func @f(%a: !ckks.ct<0, S(0)>) {
+  // expected-error@+1 {{'ckks.mod_raise' op has a result at scale S(2), expected Q0}}
+  %0 = ckks.mod_raise %a : !ckks.ct<0, S(0)> to !ckks.ct<2, S(2)>
+  return
+}
+
+// -----
+
+func.func @f(%a: !ckks.ct<1, S(1)>) {
+  // expected-error@+1 {{'ckks.switch_secret' op goes to the sparse secret at level 1, its key is one of level 0}}
+  %0 = ckks.switch_secret sparse %a : !ckks.ct<1, S(1)>
+  return
+}
+
+// -----
+
+func.func @f(%a: !ckks.ct<0, S(0)>) {
+  // expected-error-re@+1 {{'ckks.set_scale' op makes {{.*}} only the scale may differ}}
+  %0 = ckks.set_scale %a : !ckks.ct<0, S(0)> to !ckks.ct<1, S(0)>
+  return
+}
+
+// -----
+
+module attributes {ckks.params = #ckks.params<log_n = 4, q = [97, 193, 257], p = [353], levels = [q[0:2], q[0:3]], digit = 1, scale = 1024, secret = ternary, insecure>} {
+  func.func @f(%a: !ckks.ct<0, S(0)>) {
+    // expected-error@+1 {{'ckks.mod_raise' op needs parameters with `bootstrap`}}
+    %0 = ckks.mod_raise %a : !ckks.ct<0, S(0)> to !ckks.ct<1, Q0>
+    return
+  }
+}
+
+// -----
+
+// expected-error@+1 {{'ckks.matrix' op has not the diagonals of to_slots 0:1}}
+ckks.matrix @m {slots = 8, inputs = 1, outputs = 1, period = 2, diagonals = [array<i64: 0, 1>], fourier = "to_slots 0:1"}
+
+// -----
+
+// expected-error@+1 {{'ckks.matrix' op has the stages to_slots 0:4, which 8 slots do not have}}
+ckks.matrix @m {slots = 8, inputs = 1, outputs = 1, period = 8, diagonals = [array<i64: 0, 1>], fourier = "to_slots 0:4"}
+
+// -----
+
+// expected-error@+1 {{'ckks.matrix' op fourier: there is no direction `up`}}
+ckks.matrix @m {slots = 8, inputs = 1, outputs = 1, period = 2, diagonals = [array<i64: 0, 1>], fourier = "up 0:1"}

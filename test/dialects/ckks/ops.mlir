@@ -129,6 +129,29 @@ func.func @control(%x: !ckks.ct<1, S(1)>, %n: index, %c: i1) -> !ckks.ct<1, S(1)
   return %z : !ckks.ct<1, S(1)>
 }
 
+// CHECK-LABEL: @bootstrapping
+func.func @bootstrapping(%x: !ckks.ct<0, S(0)>, %u: !ckks.ct<?>) {
+  // CHECK: ckks.bootstrap %{{.*}} {slots = 4 : i64, target_level = 1 : i64, variant = "stc-first"} : {{.*}}<0, S(0)> to {{.*}}<1, S(1)>
+  %0 = ckks.bootstrap %x {target_level = 1, slots = 4, variant = "stc-first"} : !ckks.ct<0, S(0)> to !ckks.ct<1, S(1)>
+  // CHECK: ckks.bootstrap %{{.*}} {target_level = 1 : i64} : {{.*}}<?> to {{.*}}<?>
+  %1 = ckks.bootstrap %u {target_level = 1} : !ckks.ct<?> to !ckks.ct<?>
+  // CHECK: ckks.switch_secret sparse %{{.*}} : {{.*}}<0, S(0)>
+  %2 = ckks.switch_secret sparse %x : !ckks.ct<0, S(0)>
+  // CHECK: ckks.mod_raise %{{.*}} : {{.*}}<0, S(0)> to {{.*}}<1, Q0>
+  %3 = ckks.mod_raise %2 : !ckks.ct<0, S(0)> to !ckks.ct<1, Q0>
+  // CHECK: ckks.switch_secret dense %{{.*}} : {{.*}}<1, Q0>
+  %4 = ckks.switch_secret dense %3 : !ckks.ct<1, Q0>
+  // CHECK: ckks.mul_i %{{.*}} : {{.*}}<1, Q0>
+  %5 = ckks.mul_i %4 : !ckks.ct<1, Q0>
+  // CHECK: ckks.set_scale %{{.*}} : {{.*}}<1, Q0> to {{.*}}<1, E(1)>
+  %6 = ckks.set_scale %5 : !ckks.ct<1, Q0> to !ckks.ct<1, E(1)>
+  return
+}
+
+// A part of the canonical embedding: its diagonals follow from the stages.
+// CHECK: ckks.matrix @part {{.*}}fourier = "to_slots 0:1"
+ckks.matrix @part {slots = 8, inputs = 1, outputs = 1, period = 2, diagonals = [array<i64: -1, 0, 1>], fourier = "to_slots 0:1", factor = 0.5}
+
 // CHECK: module attributes {ckks.params = #params}
 module attributes {ckks.params = #ckks.params<log_n = 4, q = [97, 193, 257], p = [353], levels = [q[0:2], q[0:3]], digit = 1, scale = 1024, secret = ternary, insecure>} {
 }

@@ -303,6 +303,14 @@ kernel.table galois_key @t [5] : !kernel.buf<1x2x2x3x16>
 
 module attributes {ckks.params = #ckks.params<log_n = 4, q = [1073741441, 1073740609], p = [2147483137],
     levels = [q[0:1], q[0:2]], digit = 1, scale = 1048576, secret = ternary, insecure>} {
+// expected-error@+1 {{has a monomial that is not one of period 2}}
+kernel.table monomial @t [4] moduli<q[0:2]> : !kernel.buf<1x2x2>
+}
+
+// -----
+
+module attributes {ckks.params = #ckks.params<log_n = 4, q = [1073741441, 1073740609], p = [2147483137],
+    levels = [q[0:1], q[0:2]], digit = 1, scale = 1048576, secret = ternary, insecure>} {
 kernel.table index @t [1, 2] : !kernel.buf<2>
 func.func @f(%a: !kernel.buf<2x16>) {
   %c = arith.constant 0 : index

@@ -12,6 +12,12 @@ kernel.table automorphism @maps [5, 25] : !kernel.buf<2x16>
 kernel.table galois_key @keys [5, 25] moduli<q[0:2]+p[0:1]> : !kernel.buf<2x2x2x3x16>
 // CHECK: kernel.table relin_key @relin [] moduli<q[0:2]+p[0:1]> : {{(!kernel.buf)?}}<1x2x2x3x16>
 kernel.table relin_key @relin [] moduli<q[0:2]+p[0:1]> : !kernel.buf<1x2x2x3x16>
+// CHECK: kernel.table sparse_key @sparse [] moduli<q[0:1]+p[0:1]> : {{(!kernel.buf)?}}<1x1x2x2x16>
+kernel.table sparse_key @sparse [] moduli<q[0:1]+p[0:1]> : !kernel.buf<1x1x2x2x16>
+// CHECK: kernel.table dense_key @dense [] moduli<q[0:2]+p[0:1]> : {{(!kernel.buf)?}}<1x2x2x3x16>
+kernel.table dense_key @dense [] moduli<q[0:2]+p[0:1]> : !kernel.buf<1x2x2x3x16>
+// CHECK: kernel.table monomial @unit [8] moduli<q[0:2]> : {{(!kernel.buf)?}}<1x2x2>
+kernel.table monomial @unit [8] moduli<q[0:2]> : !kernel.buf<1x2x2>
 // CHECK: kernel.table plaintext @bias [0] moduli<q[0:2]> from(@b) scale "S(1)" : {{(!kernel.buf)?}}<1x2x8>
 kernel.table plaintext @bias [0] moduli<q[0:2]> from(@b) scale "S(1)" : !kernel.buf<1x2x8>
 // CHECK: kernel.table diagonals @matrix [0, 0, 1, 0] moduli<q[0:2]> from(@m) scale "S(1)" : {{(!kernel.buf)?}}<1x2x8>

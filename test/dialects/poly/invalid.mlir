@@ -250,6 +250,23 @@ poly.table relin_key @t [1] : tensor<2x2x!poly.rns<q[0:1], eval>>
 
 // -----
 
+// expected-error@+1 {{'poly.table' op is one key and has no values}}
+poly.table sparse_key @t [1] : tensor<2x2x!poly.rns<q[0:1], eval>>
+
+// -----
+
+// expected-error@+1 {{'poly.table' op has monomials in eval form}}
+poly.table monomial @t [1] : !poly.rns<q[0:1], coeff>
+
+// -----
+
+module attributes {ckks.params = #ckks.params<log_n = 4, q = [97, 193, 257], p = [353], levels = [q[0:2], q[0:3]], digit = 1, scale = 1024, secret = ternary, insecure>} {
+// expected-error@+1 {{'poly.table' op has the monomial X^4, which is not one of period 2}}
+poly.table monomial @t [8, 4] : !poly.rns<q[0:1], eval, period = 2>
+}
+
+// -----
+
 // expected-error@+1 {{'poly.table' op needs four values an entry}}
 poly.table diagonals @t [1, 2] from @m scale "S(1)" : !poly.rns<q[0:1], eval>
 

@@ -7,7 +7,7 @@ use super::{
 use anyhow::{Context as _, Result, bail};
 use ceria_runtime::{
     client::{
-        Ciphertext, Context, KeyKind, KeySpec, PublicKey, SecretKey,
+        Ciphertext, Context, KeySpec, PublicKey, SecretKey,
         files::{self, Ciphertexts, Model},
     },
     format::manifest::{Manifest, Port},
@@ -92,10 +92,7 @@ impl Client {
 
     /// The keys that the program needs.
     pub fn key_specs(&self) -> Vec<KeySpec> {
-        let keys = &self.manifest.keys;
-        let relin = keys.relin.map(|level| KeySpec { kind: KeyKind::Relinearize, level });
-        let galois = keys.galois.iter().map(|k| KeySpec { kind: KeyKind::Galois(k.element), level: k.level });
-        relin.into_iter().chain(galois).collect()
+        KeySpec::all(&self.manifest.keys)
     }
 
     /// Encrypts inputs by name.

@@ -92,7 +92,7 @@ fn report(client: &Client) -> Result<Report> {
         outputs: manifest.outputs.iter().map(tensor).collect(),
         rotation_keys: manifest.keys.galois.len(),
         relinearization_key: manifest.keys.relin.is_some(),
-        eval_key_bytes: client.key_specs().iter().map(|k| eval_key_bytes(&client.context, k.level)).sum(),
+        eval_key_bytes: client.key_specs().iter().map(|k| eval_key_bytes(&client.context, *k)).sum(),
         eval_key_memory_bytes: manifest.key_bytes(),
         table_bytes: manifest.table_bytes()?,
         arena_bytes: manifest.memory.arena_bytes,

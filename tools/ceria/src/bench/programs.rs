@@ -55,6 +55,7 @@ pub fn parameters(log_n: u32) -> Result<Params> {
         levels,
         digit: special as u32,
         scale0: 1 << 59,
+        bootstrap: None,
         secret: Secret::Ternary,
         test_only_insecure: false,
     };

@@ -1,0 +1,228 @@
+//! Levels and scales of a bootstrap, from the parameters.
+
+use super::eval_mod::RANGE;
+use ceria_runtime::format::{
+    bootstrap::REDUCTION_DEPTH,
+    linear::{Direction, FourierFactor},
+    params::Params,
+    scale::Scale,
+};
+
+/// One factor of a transform: a matrix, the level it is applied at and the scale of its diagonals.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Factor {
+    /// The butterfly stages.
+    pub part: FourierFactor,
+    /// What every entry is multiplied by.
+    pub factor: f64,
+    /// The level of its operand.
+    pub level: u32,
+    /// The scale of its diagonals.
+    pub scale: Scale,
+}
+
+/// How many stages each factor has, in the order of application: as even as possible, the first and the last ones
+/// larger, whose diagonals are fewest or shortest.
+fn shares(stages: u32, factors: u32) -> Vec<u32> {
+    let (each, more) = (stages / factors, stages % factors);
+    let larger = |i: u32| (more > 0 && i == 0) || i >= factors - more.saturating_sub(1).min(factors);
+    (0..factors).map(|i| each + u32::from(larger(i))).collect()
+}
+
+/// The factors of a transform of 2^`stages` slots at the levels `top`, `top - 1`, .., with the product of their constants
+/// `constant`, from one scale at `top` to another at the level below the last.
+pub fn transform(
+    params: &Params,
+    direction: Direction,
+    stages: u32,
+    (top, factors): (u32, u32),
+    constant: f64,
+    (from, to): (&Scale, &Scale),
+) -> Result<Vec<Factor>, String> {
+    if factors == 0 || factors > stages || factors > top {
+        return Err(format!("{factors} levels below {top} cannot hold {stages} butterfly stages"));
+    }
+    let (start, end) = (from.log2(params), to.log2(params));
+    let each = constant.powf(1.0 / f64::from(factors));
+    let mut scale = from.clone();
+    let mut done = 0;
+    let mut found = Vec::new();
+    for (index, share) in (0..factors).zip(shares(stages, factors)) {
+        let level = top - index;
+        let part = match direction {
+            Direction::ToSlots => FourierFactor::new(direction, done, done + share),
+            Direction::ToCoefficients => FourierFactor::new(direction, stages - done - share, stages - done),
+        };
+        done += share;
+        // Scales go evenly from the first to the last, which alone has to be exact.
+        let dropped = Scale::dropped(level);
+        let encoded = if index + 1 == factors {
+            &(to * &dropped) / &scale
+        } else {
+            let wanted = start + (end - start) * f64::from(index + 1) / f64::from(factors);
+            Scale::power_of_two((wanted + dropped.log2(params) - scale.log2(params)).round() as i64)
+        };
+        let bits = encoded.log2(params);
+        if bits.is_nan() || bits < 16.0 {
+            return Err(format!("the diagonals at level {level} would have {bits:.1} bits"));
+        }
+        scale = (&scale * &encoded).rescaled(level);
+        found.push(Factor {
+            part: part.ok_or("a factor has no stage")?,
+            factor: each,
+            level,
+            scale: encoded,
+        });
+    }
+    Ok(found)
+}
+
+/// A bootstrap's levels, factors and scales.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// log2 of the integer that the message is multiplied by before the modulus is raised.
+    pub shift: u32,
+    /// The level to which the modulus is raised.
+    pub top: u32,
+    /// From slots to coefficients, at the top.
+    pub to_coefficients: Vec<Factor>,
+    /// From coefficients to slots.
+    pub to_slots: Vec<Factor>,
+    /// The scale at which the result of the modular reduction is read.
+    pub reduced: Scale,
+}
+
+/// The most factors of the transform towards slots.
+const TO_SLOTS: u32 = 3;
+
+/// log2 of level 0's modulus over the largest coefficient of a message of 2^`log_slots` complex slots.
+///
+/// The sine's cubic term wants it large, the reduction's rounding errors small: with 2^15 random slots 6 at a scale of
+/// 2^58. Errors of rounding grow with N^1.5, the cubic term falls with the number of slots.
+pub fn message_ratio(params: &Params, log_slots: u32) -> f64 {
+    let full = f64::from(params.log_n - 1);
+    6.0 + (15.0 - full) * 5.0 / 6.0 + (full - f64::from(log_slots)) / 2.0 + extra_bits(params) / 3.0
+}
+
+/// The same where coefficients are as large as slots: 13 at N = 2^16, where errors of rounding grow with N.
+pub fn slot_ratio(params: &Params) -> f64 {
+    13.0 + (16.0 - f64::from(params.log_n)) / 3.0 + extra_bits(params) / 3.0
+}
+
+/// log2 of the reduction's scale beyond 2^58.
+fn extra_bits(params: &Params) -> f64 {
+    params.bootstrap.map_or(0.0, |bootstrap| (bootstrap.scale as f64).log2() - 58.0)
+}
+
+/// The levels of the modular reduction, its base and its top, which lie above a bootstrap's result.
+fn reduction(params: &Params, target: u32) -> Result<(u32, u32), String> {
+    let base = params.bootstrap.ok_or("needs parameters with `bootstrap`")?.level;
+    let top = base + REDUCTION_DEPTH;
+    if target >= base || top >= params.max_level() {
+        return Err(format!(
+            "the parameters have levels up to {}, a bootstrap to level {target} needs {top} and more above level {base}",
+            params.max_level()
+        ));
+    }
+    Ok((base, top))
+}
+
+/// The factors from slots to coefficients above a level of the reduction, and the level they start from.
+fn coefficients_first(params: &Params, log_slots: u32, reduction: u32) -> Result<(Vec<Factor>, u32), String> {
+    let factors = log_slots.min(params.max_level() - reduction);
+    let top = reduction + factors;
+    // 1 / slots and the conjugation's 1/2, the range of the sine, and what a trace to fewer slots multiplies by.
+    let constant = 1.0 / (params.n() as f64 * RANGE);
+    let scales = (&Scale::q0(), &Scale::reduction(reduction));
+    let direction = Direction::ToCoefficients;
+    Ok((transform(params, direction, log_slots, (top, factors), constant, scales)?, top))
+}
+
+impl Plan {
+    /// The bootstrap of 2^`log_slots` complex slots whose modulus is raised first. `ratio` is the message ratio in bits.
+    pub fn mod_raise_first(
+        params: &Params,
+        log_slots: u32,
+        target: u32,
+        ratio: Option<f64>,
+    ) -> Result<Self, String> {
+        let (base, reduction) = reduction(params, target)?;
+        let ratio = ratio.unwrap_or_else(|| message_ratio(params, log_slots));
+        let room = Scale::q0().log2(params) - Scale::level(0).log2(params);
+        if !(0.0..=40.0).contains(&room) {
+            return Err(format!("level 0 has {room:.1} bits more than a message, which is not enough"));
+        }
+        let shift = (room - ratio).round().max(0.0) as u32;
+        let (to_coefficients, top) = coefficients_first(params, log_slots, reduction)?;
+        // The reduction gives message * 2^shift * S(0) / Q0.
+        let message = &Scale::level(0) * &Scale::power_of_two(i64::from(shift));
+        let reduced = &(&Scale::reduction(base) * &message) / &Scale::q0();
+        let factors = log_slots.min(TO_SLOTS).min(base - target);
+        let levels = (target + factors, factors);
+        let scales = (&reduced, &Scale::level(target));
+        let to_slots = transform(params, Direction::ToSlots, log_slots, levels, 1.0, scales)?;
+        Ok(Self { shift, top, to_coefficients, to_slots, reduced })
+    }
+
+    /// The bootstrap of 2^`log_slots` real slots, or of two such vectors as real and imaginary parts, that become
+    /// coefficients first. The operand is at `level`, where the transform starts unless it is higher than needed.
+    pub fn slots_to_coefficients_first(
+        params: &Params,
+        log_slots: u32,
+        (level, target): (u32, u32),
+        ratio: Option<f64>,
+    ) -> Result<Self, String> {
+        let (base, reduction) = reduction(params, target)?;
+        let factors = log_slots.min(TO_SLOTS);
+        if level < factors {
+            return Err(format!(
+                "its operand is at level {level}, the transform to coefficients needs {factors}"
+            ));
+        }
+        let ratio = ratio.unwrap_or_else(|| slot_ratio(params)).round() as i64;
+        let message = Scale::power_of_two(-ratio);
+        let scales = (&Scale::level(factors), &(&Scale::q0() * &message));
+        let to_slots = transform(params, Direction::ToSlots, log_slots, (factors, factors), 1.0, scales)?;
+        let (to_coefficients, top) = coefficients_first(params, log_slots, reduction)?;
+        let reduced = &Scale::reduction(base) * &message;
+        Ok(Self { shift: 0, top, to_coefficients, to_slots, reduced })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ceria_runtime::format::bootstrap::BootstrapOptions;
+
+    #[test]
+    fn stages_are_shared_as_in_the_recipe() {
+        assert_eq!(shares(15, 4), [4, 3, 4, 4]);
+        assert_eq!(shares(15, 3), [5, 5, 5]);
+        assert_eq!(shares(4, 4), [1, 1, 1, 1]);
+        assert_eq!(shares(5, 3), [2, 1, 2]);
+        for (stages, factors) in [(5, 2), (7, 3), (10, 4), (14, 3), (9, 4)] {
+            assert_eq!(shares(stages, factors).iter().sum::<u32>(), stages);
+        }
+    }
+
+    #[test]
+    fn the_large_plan_is_that_of_the_recipe() {
+        let params = Params::bootstrapping(&BootstrapOptions::new(16, 13)).unwrap();
+        let plan = Plan::mod_raise_first(&params, 15, 13, None).unwrap();
+        assert_eq!((plan.shift, plan.top), (3, 28));
+        let levels = |factors: &[Factor]| factors.iter().map(|f| f.level).collect::<Vec<_>>();
+        assert_eq!(levels(&plan.to_coefficients), [28, 27, 26, 25]);
+        assert_eq!(levels(&plan.to_slots), [16, 15, 14]);
+        assert!(plan.to_coefficients.iter().chain(&plan.to_slots).all(|f| f.scale.log2(&params) > 30.0));
+        let product: f64 = plan.to_coefficients.iter().map(|f| f.factor).product();
+        assert!((product * 2f64.powi(20) - 1.0).abs() < 1e-12);
+        assert!(Plan::mod_raise_first(&params, 15, 16, None).is_err());
+        let real = Plan::slots_to_coefficients_first(&params, 15, (3, 15), None).unwrap();
+        assert_eq!(levels(&real.to_slots), [3, 2, 1]);
+        assert_eq!(real.reduced.to_string(), "E(16)*2**-14");
+        assert!(Plan::slots_to_coefficients_first(&params, 15, (2, 15), None).is_err());
+        // Few slots need fewer factors, and so the modulus is raised less.
+        let few = Plan::mod_raise_first(&params, 2, 13, None).unwrap();
+        assert_eq!((levels(&few.to_coefficients), levels(&few.to_slots)), (vec![26, 25], vec![15, 14]));
+    }
+}
