@@ -115,8 +115,9 @@ void optimize(llvm::Module &module, llvm::TargetMachine &machine,
 
 extern "C" {
 
-/// Emits a module; threads may emit the same one. False if it cannot be translated, which MLIR reports at the
-/// op, or if LLVM refuses it, which `fail` gets.
+/// Emits a module; threads may emit the same one. False if it cannot be
+/// translated, which MLIR reports at the op, or if LLVM refuses it, which
+/// `fail` gets.
 bool ceria_emit_code(MlirOperation op, const CeriaTarget *target, void *out,
                      Push push, void *message, Push fail) {
   auto refuse = [&](StringRef text) {
