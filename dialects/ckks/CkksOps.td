@@ -355,7 +355,7 @@ def Ckks_BootstrapOp : Ckks_Op<"bootstrap", [Pure, OpAsmOpInterface]> {
   let arguments = (ins Ckks_CtType:$input, I64Attr:$target_level, OptionalAttr<I64Attr>:$slots,
       OptionalAttr<StrAttr>:$variant);
   let results = (outs Ckks_CtType:$result);
-  let assemblyFormat = "$input attr-dict `:` type($input) `to` type($result)";
+  let assemblyFormat = "$input attr-dict `:` qualified(type($input)) `to` qualified(type($result))";
   let hasVerifier = 1;
 }
 
@@ -373,7 +373,7 @@ def Ckks_ModRaiseOp : Ckks_Op<"mod_raise", [Pure, OpAsmOpInterface]> {
   }];
   let arguments = (ins Ckks_CtType:$input);
   let results = (outs Ckks_CtType:$result);
-  let assemblyFormat = "$input attr-dict `:` type($input) `to` type($result)";
+  let assemblyFormat = "$input attr-dict `:` qualified(type($input)) `to` qualified(type($result))";
   let hasVerifier = 1;
 }
 
@@ -392,7 +392,7 @@ def Ckks_SwitchSecretOp : Ckks_PureOp<"switch_secret"> {
   }];
   let arguments = (ins Ckks_CtType:$input, UnitAttr:$sparse);
   let results = (outs Ckks_CtType:$result);
-  let assemblyFormat = "(`sparse` $sparse^):(`dense`)? $input attr-dict `:` type($input)";
+  let assemblyFormat = "(`sparse` $sparse^):(`dense`)? $input attr-dict `:` qualified(type($input))";
   let hasVerifier = 1;
 }
 
@@ -407,7 +407,7 @@ def Ckks_SetScaleOp : Ckks_Op<"set_scale", [Pure, OpAsmOpInterface]> {
   }];
   let arguments = (ins Ckks_CtType:$input);
   let results = (outs Ckks_CtType:$result);
-  let assemblyFormat = "$input attr-dict `:` type($input) `to` type($result)";
+  let assemblyFormat = "$input attr-dict `:` qualified(type($input)) `to` qualified(type($result))";
   let hasVerifier = 1;
   let hasFolder = 1;
 }

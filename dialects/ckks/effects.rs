@@ -30,6 +30,8 @@ pub enum Effect {
     Adjust,
     /// A polynomial, which becomes products and sums.
     Polynomial,
+    /// Starts at a level of its own and ends at any, with the canonical scale.
+    Refresh,
 }
 
 /// The effect of an op of this dialect on ciphertexts; none for other ops.
@@ -44,6 +46,7 @@ pub fn effect(op: OperationRef<'_, '_>) -> Option<Effect> {
         "level_reduce" => Effect::LevelReduce,
         "adjust" => Effect::Adjust,
         "eval_poly" => Effect::Polynomial,
+        "bootstrap" => Effect::Refresh,
         _ => return None,
     })
 }

@@ -8,7 +8,7 @@
 //! `N v / S^2`. A slot of the secret has variance s = 2N/3 (or the weight of a sparse secret), and being a sum of many
 //! terms, `E |s|^(2k) = k! s^k`. Variances of coefficients:
 //! * rounding by k primes at once: base conversion sums k roundings, `k/12`, in each component, which the secret's powers
-//!   multiply: `k/12 (1 + s + 2 s^2 + ..)`;
+//!   multiply: `k/12 (1 + s + 2 s^2 + ..)`. A rescale that drops several primes ends with one alone, so k = 1 there;
 //! * encryption: the rounding by one special prime, and the encoding;
 //! * key switch: `sum over digits of N k B^2/12 sigma^2 / P^2`, B the product of the digit's k primes, and the rounding by
 //!   the special primes;
@@ -89,7 +89,8 @@ impl Addition {
             Addition::Fresh(p) => slot(rounding(params, 2) + 2.0 / 12.0, &p.scale),
             Addition::Rounding { from, at, components, special: with } => {
                 let dropped = steps(params, *from, at.level).map_or(1.0, |(dropped, _)| dropped.len() as f64);
-                let primes = if *with { dropped + special } else { dropped };
+                // Of several primes the last is divided by alone, and makes the others' roundings small.
+                let primes = if *with && dropped < 2.0 { 1.0 + special } else { 1.0 };
                 slot(primes * rounding(params, *components), &at.scale)
             }
             Addition::Reduction { from, at, components, message } => {
@@ -101,8 +102,7 @@ impl Addition {
                 let product = |primes: &[u32]| primes.iter().map(|&q| f64::from(q)).product::<f64>();
                 let quotient = product(&dropped) / product(&restored);
                 let relative = quotient.round() / quotient - 1.0;
-                2.0 * relative * relative * message
-                    + slot(dropped.len() as f64 * rounding(params, *components), &at.scale)
+                2.0 * relative * relative * message + slot(rounding(params, *components), &at.scale)
             }
             Addition::KeySwitch { at, gain, divided } => {
                 let division = if *divided { special * rounding(params, 2) } else { 0.0 };

@@ -152,15 +152,17 @@ impl<'p, 'c, 'a> Site<'p, 'c, 'a> {
     /// product, each unit of which is an error like that of the rounding itself. The last prime alone is exact, and divides
     /// what the others leave.
     fn rescale(&self) -> Lowered<'c, 'a> {
+        self.map(|part| self.divided(part))
+    }
+
+    fn divided(&self, part: Value<'c, 'a>) -> Built<Value<'c, 'a>> {
         let (switch, to) = (self.switch()?, self.target()?);
         let dropped = switch.basis().difference(to);
         match dropped.iter().last().filter(|_| dropped.len() > 1) {
-            None => self.map(|part| self.emit.rebase("poly.rescale", part, to)),
+            None => self.emit.rebase("poly.rescale", part, to),
             Some(last) => {
                 let between = to.union(&Basis::from_primes([last]));
-                self.map(|part| {
-                    self.emit.rebase("poly.mod_down", self.emit.rebase("poly.rescale", part, &between)?, to)
-                })
+                self.emit.rebase("poly.mod_down", self.emit.rebase("poly.rescale", part, &between)?, to)
             }
         }
     }
@@ -176,10 +178,7 @@ impl<'p, 'c, 'a> Site<'p, 'c, 'a> {
         let params = self.tables.params();
         let product = |basis: Basis| params.primes(&basis).into_iter().map(f64::from).product::<f64>();
         let constants = self.residues(product(from.difference(to)) / product(to.difference(from)))?;
-        self.map(|part| {
-            let scaled = self.emit.constants("poly.mul_const", part, &constants)?;
-            self.emit.rebase("poly.rescale", scaled, to)
-        })
+        self.map(|part| self.divided(self.emit.constants("poly.mul_const", part, &constants)?))
     }
 
     fn relinearize(&self) -> Lowered<'c, 'a> {

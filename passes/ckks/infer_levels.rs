@@ -27,7 +27,7 @@ use ceria_dialects::{
     },
     ckks::{
         CtType, Placement,
-        attributes::{int, make_scale, symbol},
+        attributes::{int, make_int, make_scale, symbol},
         build::Build,
         effects::{Effect, effect},
         types::{ct, is_ct, pt},
@@ -110,6 +110,7 @@ pub fn degrees(module: OperationRef<'_, '_>) -> HashMap<Id, u32> {
             Some(Effect::Product) => inputs.iter().sum(),
             Some(Effect::FreeProduct) => most + 1,
             Some(Effect::Rescale) => most.saturating_sub(rescaled_levels(op)).max(1),
+            Some(Effect::Refresh) => 1,
             Some(_) => most,
             None => 1,
         };
@@ -367,6 +368,11 @@ impl<'c> Placer<'_, 'c> {
             }
             (Some(Effect::Product), Some(result)) => self.product(op, result)?,
             (Some(Effect::FreeProduct), Some(result)) => self.free_product(op, result)?,
+            (Some(Effect::Refresh), Some(result)) => {
+                self.bring(op, 0, 0, None)?;
+                let level = self.solver.level(result);
+                set_attribute(op, "target_level", make_int(self.context, level.into()));
+            }
             _ => self.control(op)?,
         }
         Ok(())

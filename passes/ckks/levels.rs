@@ -52,12 +52,16 @@ impl Levels {
         for &function in &functions {
             flow.function(function, module)?;
         }
-        let Flow { requirements, class, slots, fixed, loops, mut called, .. } = flow;
+        let Flow { requirements, class, slots, fixed, loops, refreshed, mut called, .. } = flow;
         let returned = called.drain().map(|key| (key, slots[&key])).collect();
         let mut solved = Self { levels: HashMap::new(), class, fixed, returned };
         for slot in slots.values() {
             let root = solved.root(*slot);
             solved.levels.insert(root, last);
+        }
+        for value in refreshed {
+            let root = solved.root(value);
+            solved.levels.insert(root, 1);
         }
         // One round settles straight code; each call and loop may need one more.
         for _ in 0..functions.len() + loops + 2 {
@@ -119,6 +123,8 @@ struct Flow {
     fixed: HashSet<Id>,
     /// Results of functions that are called.
     called: HashSet<(Id, usize)>,
+    /// Results of bootstraps.
+    refreshed: Vec<Id>,
     loops: usize,
 }
 
@@ -131,6 +137,7 @@ impl Flow {
             slots: HashMap::new(),
             fixed: HashSet::new(),
             called: HashSet::new(),
+            refreshed: Vec::new(),
             loops: 0,
         }
     }
@@ -194,6 +201,12 @@ impl Flow {
                 Effect::Product | Effect::FreeProduct => u32::from(implied),
                 Effect::Rescale if implied => 0,
                 Effect::Rescale => int(op, "by").ok().and_then(|by| u32::try_from(by).ok()).unwrap_or(1),
+                // It starts at the lowest level, whatever it ends at, which is above that.
+                Effect::Refresh => {
+                    self.fix(&outputs);
+                    self.refreshed.extend(outputs.iter().map(|output| id(*output)));
+                    return Ok(());
+                }
                 Effect::LevelReduce | Effect::Adjust => {
                     return Err(PassError::op(&op, "is placed, in a program that is not"));
                 }

@@ -239,6 +239,13 @@ impl<'c, 'a> Planner<'c, 'a> {
         if let Some(effect) = effect(op) {
             let above = match effect {
                 Effect::Rescale => int(op, "by").ok().and_then(|by| u32::try_from(by).ok()).unwrap_or(1),
+                // One that is there already starts anew.
+                Effect::Refresh => {
+                    let operands =
+                        inputs.into_iter().map(|value| (value, Ask::Level(self.model.start))).collect();
+                    graph.graph.ops.push(Op { operands, results: outputs, switches: 0.0 });
+                    return Ok(());
+                }
                 Effect::Polynomial | Effect::Adjust | Effect::LevelReduce => {
                     return Err(PassError::op(&op, "has to be expanded first (ckks-expand-eval-poly)"));
                 }
@@ -405,7 +412,7 @@ fn insert<'c: 'a, 'a>(value: Value<'c, 'a>, level: Level) -> Result<(), PassErro
     let context = context_of(*first);
     let op = OperationBuilder::new("ckks.bootstrap", location)
         .add_operands(&[value])
-        .add_attributes(&[(Identifier::new(context, "target_level"), make_int(context, level.into()))])
+        .add_attributes(&[(Identifier::new(context, "target_level"), make_int(context, level.max(1).into()))])
         .add_results(&[CtType::of(context, None, 2)?.into()])
         .build()
         .map_err(|error| error.to_string());
@@ -426,6 +433,7 @@ fn report(module: OperationRef<'_, '_>, chosen: &[Choice<'_, '_>], model: &Model
         };
         emit_remark(location, &format!("bootstrapped to level {}: {beside}", choice.level));
     }
-    let text = format!("{} bootstraps of {} levels", chosen.len(), model.levels - model.start);
+    let plural = if chosen.len() == 1 { "" } else { "s" };
+    let text = format!("{} bootstrap{plural}, of {} levels", chosen.len(), model.levels - model.start);
     emit_remark(module.location(), &text);
 }
