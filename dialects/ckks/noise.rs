@@ -8,7 +8,7 @@
 //! `N v / S^2`. A slot of the secret has variance s = 2N/3 (or the weight of a sparse secret), and being a sum of many
 //! terms, `E |s|^(2k) = k! s^k`. Variances of coefficients:
 //! * rounding by k primes at once: base conversion sums k roundings, `k/12`, in each component, which the secret's powers
-//!   multiply: `k/12 (1 + s + 2 s^2 + ..)`. A rescale that drops several primes ends with one alone, so k = 1 there;
+//!   multiply: `k/12 (1 + s + 2 s^2 + ..)`; a rescale by several primes ends with one alone, k = 1;
 //! * encryption: the rounding by one special prime, and the encoding;
 //! * key switch: `sum over digits of N k B^2/12 sigma^2 / P^2`, B the product of the digit's k primes, and the rounding by
 //!   the special primes;
@@ -88,9 +88,9 @@ impl Addition {
         match self {
             Addition::Fresh(p) => slot(rounding(params, 2) + 2.0 / 12.0, &p.scale),
             Addition::Rounding { from, at, components, special: with } => {
-                let dropped = steps(params, *from, at.level).map_or(1.0, |(dropped, _)| dropped.len() as f64);
-                // Of several primes the last is divided by alone, and makes the others' roundings small.
-                let primes = if *with && dropped < 2.0 { 1.0 + special } else { 1.0 };
+                let dropped = steps(params, *from, at.level).map_or(1, |(dropped, _)| dropped.len());
+                // Of several primes the last is divided by alone, after all others, whose errors it divides too.
+                let primes = if *with && dropped == 1 { 1.0 + special } else { 1.0 };
                 slot(primes * rounding(params, *components), &at.scale)
             }
             Addition::Reduction { from, at, components, message } => {
@@ -190,11 +190,8 @@ pub fn additions(
             let from = placement(op.operand(0).map_err(|e| e.to_string())?)?.level;
             vec![Addition::Reduction { from, at, components: ct(result)?.components(), message: first }]
         }
-        "ckks.relinearize"
-        | "ckks.rotate"
-        | "ckks.hoisted_rotate"
-        | "ckks.conjugate"
-        | "ckks.switch_secret" => {
+        "ckks.switch_secret" => vec![Addition::KeySwitch { at, gain: 1.0, divided: true }],
+        "ckks.relinearize" | "ckks.rotate" | "ckks.hoisted_rotate" | "ckks.conjugate" => {
             // Whether there is a key does not depend on the number of slots, but for steps of all of them.
             if keys(op, 1 << 30)?.is_empty() {
                 return Ok(Vec::new());

@@ -78,11 +78,13 @@ impl<'c> Table<'c> {
         let period = if words == params.n() { 0 } else { words as u32 };
         let element = RnsType::new(context, basis, Form::Eval, period)?;
         let (kind, entry) = match self.kind {
-            TableKind::GaloisKey | TableKind::RelinKey => {
+            TableKind::GaloisKey | TableKind::RelinKey | TableKind::SparseKey | TableKind::DenseKey => {
                 let shape: Vec<u64> =
                     self.shape.iter().skip(1).take(2).map(|&extent| extent as u64).collect();
                 let kind = match self.kind {
                     TableKind::RelinKey => poly::TableKind::RelinKey,
+                    TableKind::SparseKey => poly::TableKind::SparseKey,
+                    TableKind::DenseKey => poly::TableKind::DenseKey,
                     _ => poly::TableKind::GaloisKey,
                 };
                 (kind, RankedTensorType::new(&shape, element.into(), None).into())
@@ -128,6 +130,21 @@ pub fn words(
     Ok(words)
 }
 
+/// Powers of X in evaluation form, a word for each run of equal ones, Montgomery.
+fn monomials(params: &Params, table: &Table<'_>) -> Result<Vec<u32>, String> {
+    let ring = Ring::new(params).map_err(|e| e.to_string())?;
+    let moduli = table.moduli.as_ref().ok_or("has no moduli")?;
+    let period = table.shape.last().copied().unwrap_or(1);
+    let mut words = Vec::with_capacity(table.words());
+    for &exponent in &table.values {
+        let poly = ring.monomial(moduli, exponent).map_err(|e| e.to_string())?;
+        for (limb, q) in poly.limbs.iter().zip(params.primes(moduli)) {
+            words.extend(limb.iter().step_by(ring.n() / period).map(|&x| to_montgomery(x, q)));
+        }
+    }
+    Ok(words)
+}
+
 /// The words of keys and plaintexts, Montgomery.
 fn encoded(
     context: &Context,
@@ -154,21 +171,6 @@ fn encoded(
                 key.iter().flatten().for_each(&mut push);
             }
             _ => push(&material.plaintext(&ring, &polynomials, entry, basis)?),
-        }
-    }
-    Ok(words)
-}
-
-/// Powers of X in evaluation form, a word for each run of equal ones, Montgomery.
-fn monomials(params: &Params, table: &Table<'_>) -> Result<Vec<u32>, String> {
-    let ring = Ring::new(params).map_err(|e| e.to_string())?;
-    let moduli = table.moduli.as_ref().ok_or("has no moduli")?;
-    let period = table.shape.last().copied().unwrap_or(1);
-    let mut words = Vec::with_capacity(table.words());
-    for &exponent in &table.values {
-        let poly = ring.monomial(moduli, exponent).map_err(|e| e.to_string())?;
-        for (limb, q) in poly.limbs.iter().zip(params.primes(moduli)) {
-            words.extend(limb.iter().step_by(ring.n() / period).map(|&x| to_montgomery(x, q)));
         }
     }
     Ok(words)

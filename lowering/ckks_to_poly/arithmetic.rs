@@ -146,18 +146,13 @@ impl<'p, 'c, 'a> Site<'p, 'c, 'a> {
         basis.ok_or_else(|| PassError::op(&self.op, format!("is at level {level}, which does not exist")))
     }
 
-    /// Each part divided by what lies between the two levels.
+    /// A part at the operand's level divided by what lies between it and another.
     ///
     /// Several primes are dropped in two steps: the base conversion of several primes is off by a small multiple of their
     /// product, each unit of which is an error like that of the rounding itself. The last prime alone is exact, and divides
     /// what the others leave.
-    fn rescale(&self) -> Lowered<'c, 'a> {
-        self.map(|part| self.divided(part))
-    }
-
-    fn divided(&self, part: Value<'c, 'a>) -> Built<Value<'c, 'a>> {
-        let (switch, to) = (self.switch()?, self.target()?);
-        let dropped = switch.basis().difference(to);
+    fn divide(&self, part: Value<'c, 'a>, to: &Basis) -> Built<Value<'c, 'a>> {
+        let dropped = self.switch()?.basis().difference(to);
         match dropped.iter().last().filter(|_| dropped.len() > 1) {
             None => self.emit.rebase("poly.rescale", part, to),
             Some(last) => {
@@ -165,6 +160,12 @@ impl<'p, 'c, 'a> Site<'p, 'c, 'a> {
                 self.emit.rebase("poly.mod_down", self.emit.rebase("poly.rescale", part, &between)?, to)
             }
         }
+    }
+
+    /// Each part divided by what lies between the two levels.
+    fn rescale(&self) -> Lowered<'c, 'a> {
+        let to = self.target()?;
+        self.map(|part| self.divide(part, to))
     }
 
     /// Each part at the result's level, at the same scale. Where that has primes that the operand lacks, a product with
@@ -178,7 +179,10 @@ impl<'p, 'c, 'a> Site<'p, 'c, 'a> {
         let params = self.tables.params();
         let product = |basis: Basis| params.primes(&basis).into_iter().map(f64::from).product::<f64>();
         let constants = self.residues(product(from.difference(to)) / product(to.difference(from)))?;
-        self.map(|part| self.divided(self.emit.constants("poly.mul_const", part, &constants)?))
+        self.map(|part| {
+            let scaled = self.emit.constants("poly.mul_const", part, &constants)?;
+            self.divide(scaled, to)
+        })
     }
 
     fn relinearize(&self) -> Lowered<'c, 'a> {

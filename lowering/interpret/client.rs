@@ -18,7 +18,9 @@ use ceria_dialects::{
     },
 };
 use ceria_runtime::{
-    client::{Ciphertext, ClientError, Context, KeyKind, KeySpec, PublicKey, SecretKey, SwitchKey},
+    client::{
+        Ciphertext, ClientError, Context, KeyGenerator, KeyKind, KeySpec, PublicKey, SecretKey, SwitchKey,
+    },
     format::{basis::Basis, params::Params, scale::Scale, text::TextParam},
 };
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
@@ -60,8 +62,18 @@ impl Client {
         if let Some(known) = self.keys.borrow().get(&spec) {
             return Ok(Rc::clone(known));
         }
-        let made = Rc::new(SwitchKey::generate(&self.context, &self.secret, spec)?);
-        self.keys.borrow_mut().insert(spec, Rc::clone(&made));
+        // The two keys of a sparse secret belong together.
+        let mut generator = KeyGenerator::new(&self.context, &self.secret);
+        let made = Rc::new(generator.make(spec)?);
+        let mut keys = self.keys.borrow_mut();
+        keys.insert(spec, Rc::clone(&made));
+        let level = self.context.params().max_level();
+        let other = match spec.kind {
+            KeyKind::ToSparse => KeySpec { kind: KeyKind::FromSparse, level },
+            KeyKind::FromSparse => KeySpec { kind: KeyKind::ToSparse, level: 0 },
+            _ => return Ok(made),
+        };
+        keys.insert(other, Rc::new(generator.make(other)?));
         Ok(made)
     }
 }
@@ -93,6 +105,8 @@ impl Material for ClientMaterial<'_> {
         let element = table.values.get(entry).and_then(|&element| u32::try_from(element).ok());
         let kind = match (table.kind, element) {
             (TableKind::RelinKey, _) => KeyKind::Relinearize,
+            (TableKind::SparseKey, _) => KeyKind::ToSparse,
+            (TableKind::DenseKey, _) => KeyKind::FromSparse,
             (_, Some(element)) => KeyKind::Galois(element),
             _ => return Err(format!("has no Galois element {entry} in @{}", table.name)),
         };
@@ -102,10 +116,15 @@ impl Material for ClientMaterial<'_> {
             let span = params.key_span(*level);
             basis.is_subset(&span) && basis.p_part() == span.p_part()
         };
-        let level = (0..=params.max_level()).find(holds);
+        let level = match kind {
+            KeyKind::ToSparse => Some(0),
+            KeyKind::FromSparse => Some(params.max_level()),
+            _ => (0..=params.max_level()).find(holds),
+        };
         let level = level.ok_or_else(|| format!("has keys over {basis}, which no level has"))?;
-        let key = self.client.switch_key(KeySpec { kind, level }).map_err(|e| e.to_string())?;
-        let held = params.digits(&params.key_span(level));
+        let spec = KeySpec { kind, level };
+        let key = self.client.switch_key(spec).map_err(|e| e.to_string())?;
+        let held = params.digits(&spec.basis(params).map_err(|e| e.to_string())?);
         let pair = |used: &Basis| {
             let place =
                 held.iter().position(|held| used.is_subset(held)).ok_or("has a digit that no key has")?;
@@ -148,7 +167,13 @@ pub fn encode(
             (d.output as i64, d.input as i64) == (output, input)
                 && (d.diagonal - diagonal).rem_euclid(slots) == 0
         });
-        found.ok_or_else(missing)?.before_giant(giant)
+        let found = found.ok_or_else(missing)?;
+        if !found.imaginary.is_empty() {
+            let values = found.complex_before_giant(giant);
+            let encoded = context.encode(&values[..], scale, basis).map_err(|e| e.to_string())?;
+            return Ok(from_words(basis, Form::Eval, &encoded.words, context.n()));
+        }
+        found.before_giant(giant)
     } else {
         let part = table.values.get(entry).and_then(|&part| usize::try_from(part).ok());
         let parts = Vector::read(source)?.values(weights)?;

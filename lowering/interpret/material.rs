@@ -9,7 +9,7 @@ use ceria_dialects::{
     ckks::matrix::Weights,
     interpret::symbol,
     poly::{
-        Form, RnsType, TableKind,
+        Form, RnsType,
         interpret::{Material, RandomMaterial},
         ops::Table,
         ring::{Ring, RnsPoly},
@@ -112,7 +112,7 @@ impl Material for ArrayMaterial<'_> {
         digits: usize,
         basis: &Basis,
     ) -> Result<Vec<[RnsPoly; 2]>, String> {
-        let entries = if table.kind == TableKind::RelinKey { 1 } else { table.len() };
+        let entries = table.len();
         let part = |digit: usize, k: usize| {
             let place = (entry * digits + digit) * 2 + k;
             match self.polynomial(ring, table, (place, &[entries, digits, 2], ring.n()), basis)? {

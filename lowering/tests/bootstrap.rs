@@ -92,15 +92,17 @@ impl Case<'_> {
         println!("lowered in {:.1} s", start.elapsed().as_secs_f64());
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bootstrap.ceria");
+        let machine = CpuLevel::of_this_machine();
+        let level = if machine.contains(&CpuLevel::V3) { CpuLevel::V3 } else { CpuLevel::V2 };
         let input = BundleInput {
             name: "bootstrap",
             ckks: ckks.as_operation(),
             kernel: kernel.as_operation(),
-            levels: &CpuLevel::DEFAULT,
             weights: &BTreeMap::new(),
             ir: &[],
             prediction: Prediction::default(),
             op_counts: BTreeMap::new(),
+            levels: &[level],
         };
         write(&path, &input).unwrap_or_else(|e| panic!("{e}"));
         println!("compiled in {:.1} s", start.elapsed().as_secs_f64());
@@ -123,10 +125,9 @@ impl Case<'_> {
             start.elapsed().as_secs_f64()
         );
         let server = Context::new(params.clone()).unwrap();
-        let keys = read_eval_keys(&file, Model::new(&server, bundle.hash), None).unwrap();
-        let mut program = Program::load(&bundle, server, keys, LoadOptions { threads: Some(2) }, |_, _| {})
-            .unwrap_or_else(|e| panic!("{e}"));
         let read = || read_eval_keys(&file, Model::new(&client, bundle.hash), None).unwrap();
+        let mut program = Program::load(&bundle, server, read(), LoadOptions { threads: Some(2) }, |_, _| {})
+            .unwrap_or_else(|e| panic!("{e}"));
         let keys = self.exact.then(read);
         println!("loaded at {:.1} s", start.elapsed().as_secs_f64());
         let port = &bundle.manifest.inputs[0];

@@ -178,13 +178,30 @@ pub fn place(graph: &Graph, model: &Model) -> Result<Placement, TooDeep> {
 
 /// Bootstraps every value that has no level left when an op needs one, in program order.
 pub fn greedy(graph: &Graph, model: &Model) -> Result<Placement, TooDeep> {
+    // The levels that each use takes before there is a value that can be bootstrapped.
+    let mut held: Vec<Level> = vec![0; graph.values.len()];
+    let hold = |op: &Op, held: &[Level]| {
+        let results = op.results.iter().filter(|&&result| !graph.values[result].candidate);
+        results.map(|&result| held[result]).max().unwrap_or(0)
+    };
+    for op in graph.ops.iter().rev() {
+        let after = hold(op, &held);
+        for &(value, ask) in &op.operands {
+            let wanted = match ask {
+                Ask::Above(more) => more + after,
+                Ask::Level(level) => level,
+            };
+            held[value] = held[value].max(wanted);
+        }
+    }
     let mut levels: Vec<Level> = graph.values.iter().map(|value| value.cap).collect();
     let mut bootstrapped = vec![false; graph.values.len()];
     for op in &graph.ops {
         let mut own = model.levels;
+        let after = hold(op, &held);
         for &(value, ask) in &op.operands {
             let wanted = match ask {
-                Ask::Above(more) => more,
+                Ask::Above(more) => more + after,
                 Ask::Level(level) => level,
             };
             if levels[value] < wanted {

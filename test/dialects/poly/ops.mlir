@@ -9,13 +9,13 @@ poly.table index @choice [0, 1, 1, 0] : index
 // CHECK: poly.table galois_key @keys [5, 25] : tensor<2x2x!poly.rns<q[0:3]+p[0:2], eval>>
 poly.table galois_key @keys [5, 25] : tensor<2x2x!poly.rns<q[0:3]+p[0:2], eval>>
 // CHECK: poly.table relin_key @relin [] : tensor<2x2x!poly.rns<q[0:3]+p[0:2], eval>>
+poly.table relin_key @relin [] : tensor<2x2x!poly.rns<q[0:3]+p[0:2], eval>>
 // CHECK: poly.table sparse_key @to_sparse [] : tensor<1x2x!poly.rns<q[0:2]+p[0:1], eval>>
 poly.table sparse_key @to_sparse [] : tensor<1x2x!poly.rns<q[0:2]+p[0:1], eval>>
 // CHECK: poly.table dense_key @from_sparse [] : tensor<2x2x!poly.rns<q[0:3]+p[0:2], eval>>
 poly.table dense_key @from_sparse [] : tensor<2x2x!poly.rns<q[0:3]+p[0:2], eval>>
 // CHECK: poly.table monomial @unit [8] : !poly.rns<q[0:2], eval, period = 2>
 poly.table monomial @unit [8] : !poly.rns<q[0:2], eval, period = 2>
-poly.table relin_key @relin [] : tensor<2x2x!poly.rns<q[0:3]+p[0:2], eval>>
 // CHECK: poly.table plaintext @bias [0, 1] from @vector scale "S(1)" : !poly.rns<q[0:2], eval, period = 4>
 poly.table plaintext @bias [0, 1] from @vector scale "S(1)" : !poly.rns<q[0:2], eval, period = 4>
 // CHECK: poly.table diagonals @diagonals [0, 0, 0, 0, 0, 0, 9, 8] from @matrix scale "S(2)"
