@@ -219,9 +219,9 @@ impl<'p, 'c, 'a> Site<'p, 'c, 'a> {
         let (key, key_basis) = if self.op.has_attribute("sparse") {
             let missing = || PassError::op(&self.op, "needs parameters with `bootstrap`");
             let key_basis = params.sparse_key_basis().ok_or_else(missing)?;
-            (tables.to_sparse(&key_basis)?, key_basis)
+            (tables.sparse_key(&key_basis)?, key_basis)
         } else {
-            (tables.from_sparse(level)?, params.key_basis(level))
+            (tables.dense_key(level)?, params.key_basis(level))
         };
         let pair = raise::switch(self.emit, tables, (self.pair(0)?, basis), (&key, &key_basis))?;
         Ok(vec![pair.to_vec()])

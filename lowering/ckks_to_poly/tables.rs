@@ -149,12 +149,12 @@ impl<'c> Tables<'c> {
     }
 
     /// The table with the key to the sparse secret, over its basis.
-    pub fn to_sparse(&self, basis: &Basis) -> Built<String> {
+    pub fn sparse_key(&self, basis: &Basis) -> Built<String> {
         Ok(self.single("sparse_key", TableKind::SparseKey, self.key_type_over(basis)?))
     }
 
     /// The table with the key from the sparse secret to be used at `level`.
-    pub fn from_sparse(&self, level: u32) -> Built<String> {
+    pub fn dense_key(&self, level: u32) -> Built<String> {
         let (home, basis) = self.home(KeyKind::FromSparse, level);
         let ty = self.key_type_over(&basis)?;
         Ok(self.single(&format!("dense_key_{home}"), TableKind::DenseKey, ty))
