@@ -11,7 +11,7 @@ import time
 import openfhe as fhe
 
 # log N: (multiplicative depth, bits of a level, bits of the first level, digits)
-SETS = {14: (4, 50, 60, 3), 15: (10, 50, 60, 3), 16: (26, 50, 60, 4)}
+SETS = {14: (4, 50, 60, 3), 15: (10, 50, 60, 3), 16: (25, 50, 60, 4)}
 
 
 def median_ms(work, runs):
