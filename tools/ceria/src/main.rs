@@ -53,6 +53,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // A reader that goes away, as `head` does, ends the program quietly.
+    #[cfg(unix)]
+    // SAFETY: the default action needs no handler, and no thread runs yet.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
     ceria_runtime::warnings::to_stderr();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
