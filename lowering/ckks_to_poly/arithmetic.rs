@@ -13,6 +13,7 @@ use ceria_dialects::ckks::matrix::Matrix;
 use ceria_dialects::ckks::{CtType, PtType, ScaleAttr};
 use ceria_runtime::format::basis::Basis;
 use ceria_runtime::format::scale::Scale;
+use ceria_runtime::format::security;
 use melior::ir::attribute::{
     DenseI64ArrayAttribute, FlatSymbolRefAttribute, FloatAttribute, IntegerAttribute,
 };
@@ -177,8 +178,12 @@ impl<'p, 'c, 'a> Site<'p, 'c, 'a> {
             return self.map(|part| self.emit.rebase("poly.extract_limbs", part, to));
         }
         let params = self.tables.params();
-        let product = |basis: Basis| params.primes(&basis).into_iter().map(f64::from).product::<f64>();
-        let constants = self.residues(product(from.difference(to)) / product(to.difference(from)))?;
+        // Over many levels the quotient is far larger than a machine word.
+        let product = |basis: Basis| security::product(params.primes(&basis));
+        let (dropped, restored) = (product(from.difference(to)), product(to.difference(from)));
+        let quotient = (&dropped * 2u32 + &restored) / (&restored * 2u32);
+        let residue = |q: u32| (&quotient % q).iter_u64_digits().next().unwrap_or(0) as i64;
+        let constants: Vec<i64> = params.primes(from).into_iter().map(residue).collect();
         self.map(|part| {
             let scaled = self.emit.constants("poly.mul_const", part, &constants)?;
             self.divide(scaled, to)

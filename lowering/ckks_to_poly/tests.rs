@@ -12,8 +12,10 @@ use ceria_dialects::poly::Form;
 use ceria_dialects::poly::interpret::{PolyEvaluator, RandomMaterial};
 use ceria_dialects::poly::ring::{Ring, RnsPoly, inv_mod, mul_mod};
 use ceria_passes::poly::merge_mod_down;
+use ceria_runtime::client::{Ciphertext, Context, PublicKey, SecretKey};
 use ceria_runtime::format::bootstrap::BootstrapOptions;
 use ceria_runtime::format::params::Params;
+use ceria_runtime::format::scale::Scale;
 use ceria_runtime::format::search::SearchOptions;
 use melior::ir::operation::OperationLike;
 use melior::ir::{BlockLike, Module, OperationRef, RegionLike};
@@ -78,6 +80,46 @@ fn restoring() -> Params {
     let (_, restored) = params.rescale_primes(2).unwrap();
     assert!(!restored.is_empty(), "{params}");
     params
+}
+
+#[test]
+fn many_levels_that_restore_primes_are_gone_down_at_once() {
+    // From level 7 to 2: the quotient of the moduli has 200 bits.
+    let options =
+        SearchOptions { min_log_n: 6, max_log_n: 6, test_only_insecure: true, ..SearchOptions::default() };
+    let params = Params::search(7, 40, 45, &options).unwrap();
+    assert!(!params.level_basis(2).is_subset(params.level_basis(7)), "{params}");
+    let text = format!(
+        "module attributes {{ckks.params = #ckks.params<{params}>}} {{
+           func.func @main(%x: !ckks.ct<7, S(7)>) -> !ckks.ct<2, S(7)> {{
+             %0 = ckks.level_reduce %x {{by = 5}} : !ckks.ct<7, S(7)>
+             return %0 : !ckks.ct<2, S(7)>
+           }}
+         }}"
+    );
+    let mlir = context();
+    let module = Module::parse(&mlir, &text).unwrap();
+    let op: OperationRef<'_, '_> = unsafe { OperationRef::from_raw(module.as_operation().to_raw()) };
+    let client = Context::new(params.clone()).unwrap();
+    let secret = SecretKey::generate(&client).unwrap();
+    let public = PublicKey::generate(&client, &secret).unwrap();
+    let values: Vec<f64> = (0..params.slots()).map(|i| i as f64 / 32.0 - 0.5).collect();
+    let ct = public.encrypt_slots(&client, &values[..], &Scale::level(7), 7).unwrap();
+    let basis = params.level_basis(7);
+    run(op, &OptionValues::default()).unwrap();
+    assert!(op.verify(), "{op}");
+    let n = params.n();
+    let parts = ct.words.chunks_exact(basis.len() * n);
+    let arguments = parts.map(|words| Datum::object(from_words(basis, Form::Eval, words, n))).collect();
+    let evaluator = PolyEvaluator::new(&params, RandomMaterial).unwrap();
+    let results = Interpreter::new(op).with(evaluator).call("main", arguments).unwrap();
+    let words = results.iter().flat_map(|part| part.get::<RnsPoly>().unwrap().limbs.concat()).collect();
+    let reduced = Ciphertext { level: 2, scale: Scale::level(7), size: 2, words };
+    let plain = secret.decrypt(&client, &reduced).unwrap();
+    let decoded = client.decode(&plain, Scale::level(7).value(&params)).unwrap();
+    for (got, want) in decoded.iter().zip(values) {
+        assert!((got - want).norm() < 1e-4, "{got} instead of {want}");
+    }
 }
 
 #[test]
