@@ -36,30 +36,66 @@ def logistic_regression(weight, bias, input_name, output_name):
 
 def feed_forward(name, network, input_name, input_shape, output_name):
     """The ONNX form of a `Network`, for one sample of `input_shape` (which includes the batch of 1)."""
-    nodes, initialisers, counts = [], [], {}
-    value = input_name
-    for position, layer in enumerate(network.layers):
-        stem = {nn.Linear: "fc", nn.Conv: "conv", nn.AveragePool: "pool"}.get(type(layer), type(layer).__name__.lower())
-        counts[stem] = counts.get(stem, 0) + 1
-        label = f"{stem}{counts[stem]}"
-        inputs = [value]
-        for key, parameter in layer.parameters.items():
-            initialisers.append(numpy_helper.from_array(parameter, f"{label}.{key}"))
-            inputs.append(f"{label}.{key}")
-        value = output_name if position == len(network.layers) - 1 else f"{label}.output"
-        if isinstance(layer, nn.Linear):
-            node = helper.make_node("Gemm", inputs, [value], name=label, transB=1)
-        elif isinstance(layer, nn.Conv):
-            node = helper.make_node("Conv", inputs, [value], name=label, kernel_shape=[layer.size] * 2)
-        elif isinstance(layer, nn.AveragePool):
-            size = [layer.size] * 2
-            node = helper.make_node("AveragePool", inputs, [value], name=label, kernel_shape=size, strides=size)
-        elif isinstance(layer, nn.Relu):
-            node = helper.make_node("Relu", inputs, [value], name=label)
-        elif isinstance(layer, nn.Square):
-            node = helper.make_node("Mul", inputs * 2, [value], name=label)
-        elif isinstance(layer, nn.Flatten):
-            node = helper.make_node("Flatten", inputs, [value], name=label, axis=1)
-        nodes.append(node)
+    graph = _Graph()
+    graph.network(network, input_name, output_name)
     sample = network.forward(np.zeros(input_shape, np.float32))
-    return _model(name, nodes, initialisers, input_name, input_shape, output_name, list(sample.shape))
+    shapes = (input_name, input_shape, output_name, list(sample.shape))
+    return _model(name, graph.nodes, graph.initialisers, *shapes)
+
+
+class _Graph:
+    """Nodes and initialisers, made layer by layer."""
+
+    STEMS = {nn.Linear: "fc", nn.Conv: "conv", nn.AveragePool: "pool", nn.BatchNorm: "bn", nn.Residual: "add"}
+
+    def __init__(self):
+        self.nodes, self.initialisers, self.counts = [], [], {}
+
+    def network(self, network, value, output=None):
+        """Appends a network that reads `value`; returns what it makes, named `output` if that is given."""
+        for layer in network.layers:
+            last = output if layer is network.layers[-1] else None
+            value = self.layer(layer, value, last)
+        return value
+
+    def layer(self, layer, value, output):
+        stem = self.STEMS.get(type(layer), type(layer).__name__.lower())
+        self.counts[stem] = self.counts.get(stem, 0) + 1
+        label = f"{stem}{self.counts[stem]}"
+        output = output or f"{label}.output"
+        arrays = dict(layer.parameters)
+        if isinstance(layer, nn.BatchNorm):
+            arrays |= {"mean": layer.mean, "variance": layer.variance}
+        for key, array in arrays.items():
+            self.initialisers.append(numpy_helper.from_array(array, f"{label}.{key}"))
+        inputs = [value, *(f"{label}.{key}" for key in arrays)]
+        if isinstance(layer, nn.Residual):
+            inputs = [self.network(branch, value) for branch in layer.branches]
+        kind, attributes = self.operator(layer)
+        if isinstance(layer, nn.Square):
+            inputs = inputs * 2
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=label, **attributes))
+        return output
+
+    @staticmethod
+    def operator(layer):
+        """The ONNX operator of a layer and its attributes."""
+        size = [getattr(layer, "size", 1)] * 2
+        if isinstance(layer, nn.Conv):
+            attributes = {"kernel_shape": size}
+            # The defaults are left out.
+            if layer.stride > 1:
+                attributes["strides"] = [layer.stride] * 2
+            if layer.padding > 0:
+                attributes["pads"] = [layer.padding] * 4
+            return "Conv", attributes
+        return {
+            nn.Linear: ("Gemm", {"transB": 1}),
+            nn.AveragePool: ("AveragePool", {"kernel_shape": size, "strides": size}),
+            nn.BatchNorm: ("BatchNormalization", {"epsilon": nn.BatchNorm.EPSILON}),
+            nn.GlobalAveragePool: ("GlobalAveragePool", {}),
+            nn.Residual: ("Add", {}),
+            nn.Relu: ("Relu", {}),
+            nn.Square: ("Mul", {}),
+            nn.Flatten: ("Flatten", {"axis": 1}),
+        }[type(layer)]

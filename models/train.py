@@ -1,6 +1,6 @@
 """Trains the models of this folder and writes them as ONNX with held-out inputs and calibration data.
 
-    python train.py [logreg] [mlp] [mlp_square] [cnn]
+    python train.py [logreg] [mlp] [mlp_square] [cnn] [resnet]
 
 Without names it trains all. Each gets a folder with `model.onnx`, `inputs.npz` (held-out samples and their
 labels) and `calibrate.npz` (samples of the training set). Arrays are named like the ONNX input and have one
@@ -82,6 +82,7 @@ def train_digits(name, layers, input_shape, epochs, rate, decay=0.0, seed=1):
             network.backward(nn.cross_entropy_gradient(logits, y_train[chosen]))
             # Cosine decay to 0.
             optimiser.update(rate * 0.5 * (1 + np.cos(np.pi * optimiser.step / steps)))
+    network.finish()
     right = network.predict(x_test.reshape(shape)).argmax(1) == y_test
     print(f"{name}: held-out accuracy {right.mean():.4f} of {len(right)}, of the first 100 {right[:100].mean():.2f}")
     exported = export.feed_forward(name, network, "image", list(input_shape), "logits")
@@ -115,6 +116,23 @@ def train_cnn():
     train_digits("cnn", layers, (1, 1, 28, 28), epochs=25, rate=3e-3, decay=0.02)
 
 
+def train_resnet():
+    def normal(rng, inputs, outputs, size, stride=1):
+        return [nn.Conv(inputs, outputs, size, rng, stride, size // 2), nn.BatchNorm(outputs)]
+
+    def block(rng, inputs, outputs, stride):
+        branch = [*normal(rng, inputs, outputs, 3, stride), nn.Relu(), *normal(rng, outputs, outputs, 3)]
+        return nn.Residual(branch, normal(rng, inputs, outputs, 1, stride) if stride > 1 else ())
+
+    def layers(rng):
+        blocks = [(8, 8, 1), (8, 16, 2), (16, 32, 2), (32, 32, 1)]
+        body = [layer for shape in blocks for layer in (block(rng, *shape), nn.Relu())]
+        head = [nn.GlobalAveragePool(), nn.Flatten(), nn.Linear(32, 10, rng)]
+        return [*normal(rng, 1, 8, 3), nn.Relu(), *body, *head]
+
+    train_digits("resnet", layers, (1, 1, 28, 28), epochs=20, rate=4e-3, decay=0.02)
+
+
 if __name__ == "__main__":
-    for chosen in sys.argv[1:] or ["logreg", "mlp", "mlp_square", "cnn"]:
+    for chosen in sys.argv[1:] or ["logreg", "mlp", "mlp_square", "cnn", "resnet"]:
         globals()[f"train_{chosen}"]()

@@ -346,14 +346,15 @@ def Ckks_BootstrapOp : Ckks_Op<"bootstrap", [Pure, OpAsmOpInterface]> {
     * `iterated`: twice `mod-raise-first`, the second time on the error of the first.
 
     `slots`, a power of two, says that the slots repeat with that period; the bootstrap is
-    then cheaper. The parameters need `bootstrap`.
+    then cheaper. `bound`, 1 if it is not there, is the largest size of a slot that keeps full
+    precision. The parameters need `bootstrap`.
 
     ```mlir
     %1 = ckks.bootstrap %0 {target_level = 3} : !ckks.ct<0, S(0)> to !ckks.ct<3, S(3)>
     ```
   }];
   let arguments = (ins Ckks_CtType:$input, I64Attr:$target_level, OptionalAttr<I64Attr>:$slots,
-      OptionalAttr<StrAttr>:$variant);
+      OptionalAttr<F64Attr>:$bound, OptionalAttr<StrAttr>:$variant);
   let results = (outs Ckks_CtType:$result);
   let assemblyFormat = "$input attr-dict `:` qualified(type($input)) `to` qualified(type($result))";
   let hasVerifier = 1;

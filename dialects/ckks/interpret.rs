@@ -5,7 +5,8 @@
 //! errors; the verifier has seen to them.
 
 use super::{
-    attributes::{float, floats, int, ints, symbol, text},
+    attributes::{float, floats, int, ints, symbol},
+    bootstrap,
     matrix::{Matrix, Vector, Weights},
     noise::{self, Addition},
     types::{Placement, ct},
@@ -290,7 +291,7 @@ impl<'w> Ckks<'w> {
             }
             ("mod_raise", [a]) => self.mod_raise(op, a)?,
             // Exactly what it stands for; what it costs in precision is in its expansion.
-            ("bootstrap", [a]) if text(op, "variant").as_deref() == Some("stc-first") => {
+            ("bootstrap", [a]) if bootstrap::variant(op) == bootstrap::SLOTS_TO_COEFFICIENTS_FIRST => {
                 a.map(|a| real(a.re))
             }
             ("bootstrap", [a]) => Slots::clone(a),

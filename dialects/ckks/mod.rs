@@ -4,12 +4,14 @@
 //! * [`infer`], [`verify`], [`fold`], [`canonicalize`]: the hooks that MLIR calls.
 //! * [`build`]: builders of ops.
 //! * [`effects`]: what analyses ask of an op: how it moves levels and scales, which keys it uses.
+//! * [`bootstrap`]: what the attributes of a bootstrap say.
 //! * [`matrix`]: the symbols `ckks.matrix` and `ckks.vector` as Rust structures.
 //! * [`random`]: random legal programs for tests.
 //! * [`noise`]: the errors that ops add.
 //! * [`interpret`]: the meaning of every op on slot vectors.
 
 pub mod attributes;
+pub mod bootstrap;
 pub mod build;
 mod canonicalize;
 pub mod effects;

@@ -16,7 +16,8 @@
 
 use super::{
     Placement,
-    attributes::{float, floats, int, ints, optional, scale, symbol, text},
+    attributes::{float, floats, int, ints, scale, symbol},
+    bootstrap::{self, VARIANTS},
     infer::scaled,
     matrix::{Matrix, Vector},
     types::{ct, pt},
@@ -148,19 +149,18 @@ verifier!(ckks_set_scale, |op: OperationRef| {
     Ok(())
 });
 
-/// The ways to bootstrap.
-pub const VARIANTS: [&str; 3] = ["mod-raise-first", "stc-first", "iterated"];
-
 verifier!(ckks_bootstrap, |op: OperationRef| {
     let [input, result] = in_and_out(op)?;
     let target = int(op, "target_level")?;
-    if let Some(variant) = text(op, "variant")
-        && !VARIANTS.contains(&variant.as_str())
-    {
+    let variant = bootstrap::variant(op);
+    if !VARIANTS.contains(&variant.as_str()) {
         return Err(format!("has the variant \"{variant}\", there are {}", VARIANTS.join(", ")));
     }
-    if optional(op, "slots").is_some() {
-        let slots = int(op, "slots")?;
+    let bound = bootstrap::bound(op)?;
+    if !(bound > 0.0 && bound.is_finite()) {
+        return Err(format!("has the bound {bound}, it must be a positive number"));
+    }
+    if let Some(slots) = bootstrap::period(op)? {
         let most = params_of(op).map_or(i64::MAX, |params| params.slots() as i64);
         if slots < 1 || !(slots as u64).is_power_of_two() || slots > most {
             return Err(format!("has {slots} slots, which is no power of two up to the number of slots"));

@@ -5,7 +5,7 @@
 //! program then needs a larger one, layouts are made again.
 
 use super::{
-    TO_KERNEL_TEXT, evaluate, place, prepare_text, to_ckks,
+    LEVELS, Placement, TO_KERNEL_TEXT, evaluate, expand_bootstraps, place, prepare_text, to_ckks,
     weights::{Values, externalize},
 };
 use crate::fhe_to_ckks::signature::tensors;
@@ -50,11 +50,57 @@ pub struct Options {
     pub max_degree: i64,
     /// The smallest log2 of the ring degree.
     pub min_log_n: u32,
+    /// Whether to bootstrap.
+    pub bootstraps: Bootstraps,
+    /// How bootstraps are placed.
+    pub placement: Strategy,
+    /// The ring degree of programs with bootstraps, whatever its security. For tests only.
+    pub test_only_log_n: Option<u32>,
+}
+
+/// When a program is bootstrapped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bootstraps {
+    /// Where no ring up to N = 2^16 holds its depth.
+    #[default]
+    Auto,
+    /// Never: too deep programs are an error.
+    Never,
+    /// Always under parameters for bootstrapping.
+    Always,
+}
+
+/// How bootstraps are placed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// At the least cost.
+    #[default]
+    Cheapest,
+    /// As late as possible, to compare with.
+    Greedy,
+}
+
+impl Strategy {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cheapest => "cheapest",
+            Self::Greedy => "greedy",
+        }
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { calibrate: None, margin: 0.1, precision: 8.0, max_degree: 31, min_log_n: 12 }
+        Self {
+            calibrate: None,
+            margin: 0.1,
+            precision: 8.0,
+            max_degree: 31,
+            min_log_n: 12,
+            bootstraps: Bootstraps::default(),
+            placement: Strategy::default(),
+            test_only_log_n: None,
+        }
     }
 }
 
@@ -70,6 +116,16 @@ pub enum CompileError {
     /// No parameters fit.
     #[error(transparent)]
     Parameters(#[from] SearchError),
+    /// The parameters are not precise enough.
+    #[error(
+        "bootstrapped results would have {bits:.1} bits of precision, {wanted:.1} are wanted: ask for fewer (--precision)"
+    )]
+    Precision {
+        /// What encryption leaves.
+        bits: f64,
+        /// What was asked for, or what approximations leave.
+        wanted: f64,
+    },
     /// The passes left something unexpected.
     #[error("{0}")]
     Internal(String),
@@ -95,56 +151,141 @@ pub fn to_placed<'c>(
     options: &Options,
     step: &mut dyn FnMut(&str),
 ) -> Result<Placed<'c>, CompileError> {
-    let mut weights = Values::new();
     let original = clone(&module)?;
     step("folding operators and approximating activations");
     let calibrate = options.calibrate.as_deref().map(Path::to_string_lossy).unwrap_or_default();
     let text = prepare_text(&calibrate, options.margin, options.precision, options.max_degree);
-    let mut remarks = run_pipeline(&module.as_operation(), &text)?;
-    let depth = depth(root(&module));
-    let estimate =
-        Params::search(depth, 30, 36, &SearchOptions { min_log_n: options.min_log_n, ..Default::default() })?;
-    let mut log_n = estimate.log_n;
-    // Bits by which what is asked of the selection is more than what is wanted, after that was missed.
-    let mut more = 0.0;
-    loop {
-        step(&format!("choosing layouts and parameters for N = 2^{log_n}"));
-        let candidate = clone(&module)?;
-        let mut said = run_pipeline(&candidate.as_operation(), &to_ckks(1 << (log_n - 1)))?;
-        // Random inputs of full size would leave the calibrated ranges, where polynomials explode: the size of
-        // outputs comes from probes instead, with three bits to spare.
-        let margin = output_bits(root(&original), root(&candidate), options)? + 3;
-        // Encryption need not be much more precise than the polynomials that stand for activations.
-        let approximated = -approximation(root(&original), root(&candidate), options)?.log2();
-        let wanted = (options.precision + 4.0).min(approximated.max(0.0) + BELOW_APPROXIMATION);
-        let text = place(wanted + more, log_n.into(), PROBE_SIZE, margin);
-        said.extend(run_pipeline(&candidate.as_operation(), &text)?);
-        let params = params_of(root(&candidate))
-            .ok_or_else(|| CompileError::Internal("no parameters were selected".into()))?;
-        if params.log_n > log_n {
-            log_n = params.log_n;
-            continue;
+    let remarks = run_pipeline(&module.as_operation(), &text)?;
+    let mut compiler = Compiler { prepared: module, original, options, remarks, step };
+    let largest = match options.bootstraps {
+        Bootstraps::Never => SearchOptions::default().max_log_n,
+        _ => LARGEST_WITHOUT_BOOTSTRAPS,
+    };
+    let search =
+        SearchOptions { min_log_n: options.min_log_n, max_log_n: largest, ..SearchOptions::default() };
+    let estimate = Params::search(depth(root(&compiler.prepared)), 30, 36, &search);
+    let (placed, prediction) = match (options.bootstraps, estimate) {
+        (Bootstraps::Always, _) | (Bootstraps::Auto, Err(SearchError::TooDeep { .. })) => {
+            compiler.with_bootstraps()?
         }
-        step("predicting the precision");
+        (Bootstraps::Auto, Ok(estimate)) => match compiler.without_bootstraps(estimate.log_n, largest) {
+            Ok(placed) => placed,
+            // The estimate was too low. If bootstraps do not help either, the first error says more.
+            Err(error) => compiler.with_bootstraps().map_err(|_| error)?,
+        },
+        (_, estimate) => compiler.without_bootstraps(estimate?.log_n, largest)?,
+    };
+    let mut weights = Values::new();
+    externalize(root(&compiler.original), CONSTANTS, &mut weights)?;
+    externalize(root(&placed), CONSTANTS, &mut weights)?;
+    let clear = compiler.original.as_operation().to_string();
+    Ok(Placed { module: placed, clear, weights, remarks: compiler.remarks, prediction })
+}
+
+/// A network on its way.
+struct Compiler<'c, 'o> {
+    /// The network before any pass.
+    original: Module<'c>,
+    /// Linear operators and polynomials.
+    prepared: Module<'c>,
+    options: &'o Options,
+    remarks: Vec<Diagnostic>,
+    step: &'o mut dyn FnMut(&str),
+}
+
+impl<'c> Compiler<'c, '_> {
+    /// Parameters that hold the whole depth, in rings from 2^`log_n` to 2^`largest`.
+    fn without_bootstraps(
+        &mut self,
+        mut log_n: u32,
+        largest: u32,
+    ) -> Result<(Module<'c>, Prediction), CompileError> {
+        let options = self.options;
+        // Bits by which what is asked of the selection is more than what is wanted, after that was missed.
+        let mut more = 0.0;
+        loop {
+            (self.step)(&format!("choosing layouts and parameters for N = 2^{log_n}"));
+            let (candidate, mut said) = self.ciphertexts(log_n)?;
+            // Random inputs of full size would leave the calibrated ranges, where polynomials explode: the size of
+            // outputs comes from probes instead, with three bits to spare.
+            let margin = output_bits(root(&self.original), root(&candidate), options)? + 3;
+            // Encryption need not be much more precise than the polynomials that stand for activations.
+            let approximated = -approximation(root(&self.original), root(&candidate), options)?.log2();
+            let wanted = (options.precision + 4.0).min(approximated.max(0.0) + BELOW_APPROXIMATION);
+            let text = place(wanted + more, [log_n, largest], PROBE_SIZE, margin);
+            said.extend(run_pipeline(&candidate.as_operation(), &text)?);
+            let params = params_of(root(&candidate))
+                .ok_or_else(|| CompileError::Internal("no parameters were selected".into()))?;
+            if params.log_n > log_n {
+                log_n = params.log_n;
+                continue;
+            }
+            (self.step)("predicting the precision");
+            let noise = noise(root(&candidate), options)?;
+            // The selection sees errors on small inputs; those on inputs of full size may be larger.
+            let missed = wanted + noise.log2();
+            if missed > MISSED && more == 0.0 {
+                more = missed;
+                continue;
+            }
+            self.remarks.extend(said);
+            return Ok((candidate, prediction(approximated.exp2().recip(), noise)));
+        }
+    }
+
+    /// The parameters for bootstrapping, and bootstraps where their levels end.
+    fn with_bootstraps(&mut self) -> Result<(Module<'c>, Prediction), CompileError> {
+        let options = self.options;
+        let log_n = options.test_only_log_n.unwrap_or(BOOTSTRAPPING_LOG_N);
+        (self.step)(&format!("choosing layouts and placing bootstraps for N = 2^{log_n}"));
+        let (candidate, mut said) = self.ciphertexts(log_n)?;
+        let bits = output_bits(root(&self.original), root(&candidate), options)?;
+        let placement = Placement {
+            levels: LEVELS,
+            // Level 0 has ten bits more than the scale.
+            last_level: u32::from(bits > 8),
+            strategy: options.placement.name(),
+            min_log_n: log_n.into(),
+            insecure: options.test_only_log_n.is_some(),
+        };
+        said.extend(run_pipeline(&candidate.as_operation(), &placement.text())?);
+        let runs = probes(root(&candidate), options, BOUND_PROBES)?;
+        evaluate::annotate_bootstraps(root(&candidate), &runs)?;
+        (self.step)("writing out bootstraps");
+        said.extend(run_pipeline(&candidate.as_operation(), &expand_bootstraps())?);
+        (self.step)("predicting the precision");
+        let approximation = approximation(root(&self.original), root(&candidate), options)?;
         let noise = noise(root(&candidate), options)?;
-        // The selection sees errors on small inputs; those on inputs of full size may be larger.
-        let missed = wanted + noise.log2();
-        if missed > MISSED && more == 0.0 {
-            more = missed;
-            continue;
+        // These parameters have one precision.
+        let wanted = options.precision.exp2().recip().max(approximation);
+        if noise > wanted {
+            return Err(CompileError::Precision { bits: -noise.log2(), wanted: -wanted.log2() });
         }
-        remarks.extend(said);
-        let approximation = approximated.exp2().recip();
-        let error = approximation + LARGEST_DEVIATION * noise;
-        let prediction =
-            Prediction { precision_bits: Some(-error.log2()), max_error: Some(error), seconds: None };
-        externalize(root(&original), CONSTANTS, &mut weights)?;
-        externalize(root(&candidate), CONSTANTS, &mut weights)?;
-        let clear = original.as_operation().to_string();
-        return Ok(Placed { module: candidate, clear, weights, remarks, prediction });
+        self.remarks.extend(said);
+        Ok((candidate, prediction(approximation, noise)))
+    }
+
+    /// A program of unplaced ciphertexts of half as many slots as this degree, and what passes said.
+    fn ciphertexts(&self, log_n: u32) -> Result<(Module<'c>, Vec<Diagnostic>), CompileError> {
+        let candidate = clone(&self.prepared)?;
+        let said = run_pipeline(&candidate.as_operation(), &to_ckks(1 << (log_n - 1)))?;
+        Ok((candidate, said))
     }
 }
 
+/// The error to expect, from that of approximations and the deviation of that of encryption.
+fn prediction(approximation: f64, noise: f64) -> Prediction {
+    let error = approximation + LARGEST_DEVIATION * noise;
+    Prediction { precision_bits: Some(-error.log2()), max_error: Some(error), seconds: None }
+}
+
+/// The largest ring that is taken to spare bootstraps: in the next one keys and ciphertexts are more than twice
+/// as large, and no faster than bootstraps in this one.
+const LARGEST_WITHOUT_BOOTSTRAPS: u32 = 16;
+/// The ring of programs with bootstraps.
+const BOOTSTRAPPING_LOG_N: u32 = 16;
+/// The number of inputs on which sizes of bootstrapped slots are measured.
+const BOUND_PROBES: usize = 16;
 /// The number of inputs on which the error of approximations is measured.
 const PROBES: usize = 3;
 /// The size of the random inputs on which noise is estimated.
@@ -157,7 +298,11 @@ const MISSED: f64 = 0.5;
 const LARGEST_DEVIATION: f64 = 5.0;
 
 /// Inputs of a ciphertext program: calibration samples, or random numbers in the arguments' ranges.
-fn probes(placed: OperationRef<'_, '_>, options: &Options) -> Result<Vec<Vec<ArrayD<f64>>>, CompileError> {
+fn probes(
+    placed: OperationRef<'_, '_>,
+    options: &Options,
+    count: usize,
+) -> Result<Vec<Vec<ArrayD<f64>>>, CompileError> {
     let function = signature::network(placed).map_err(CompileError::Internal)?;
     let arguments = tensors(function, Side::Arguments).map_err(CompileError::Internal)?;
     let samples = match &options.calibrate {
@@ -181,7 +326,7 @@ fn probes(placed: OperationRef<'_, '_>, options: &Options) -> Result<Vec<Vec<Arr
         };
         arguments.iter().map(input).collect()
     };
-    Ok((0..PROBES).map(&mut probe).collect())
+    Ok((0..count).map(&mut probe).collect())
 }
 
 /// Bits of the largest output on the probes.
@@ -191,7 +336,7 @@ fn output_bits(
     options: &Options,
 ) -> Result<u32, CompileError> {
     let mut largest = 1f64;
-    for inputs in probes(unplaced, options)? {
+    for inputs in probes(unplaced, options, PROBES)? {
         let outputs = evaluate::network(network, &inputs)?;
         largest = outputs.iter().flatten().fold(largest, |most, x| most.max(x.abs()));
     }
@@ -205,7 +350,7 @@ fn approximation(
     options: &Options,
 ) -> Result<f64, CompileError> {
     let mut largest = 0f64;
-    for inputs in probes(program, options)? {
+    for inputs in probes(program, options, PROBES)? {
         let expected = evaluate::network(network, &inputs)?;
         for (a, b) in expected.iter().zip(evaluate::ciphertexts(program, &inputs, None)?) {
             largest = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(largest, f64::max);
@@ -217,7 +362,7 @@ fn approximation(
 /// The standard deviation of the error of encryption on an input that is a calibration sample, or random numbers in the
 /// arguments' ranges. One input is enough: the deviation is already a mean over slots.
 fn noise(placed: OperationRef<'_, '_>, options: &Options) -> Result<f64, CompileError> {
-    match probes(placed, options)?.first() {
+    match probes(placed, options, 1)?.first() {
         Some(inputs) => evaluate::noise(placed, inputs),
         None => Ok(0.0),
     }

@@ -14,7 +14,7 @@ use ceria_dialects::{
     interpret::Interpreter,
     params_of,
 };
-use ceria_passes::ckks::noise::Trace;
+use ceria_passes::ckks::{annotate_bootstraps::annotate, noise::Trace};
 use ndarray::ArrayD;
 
 fn internal(error: impl ToString) -> CompileError {
@@ -56,6 +56,18 @@ pub fn noise(module: OperationRef<'_, '_>, inputs: &[ArrayD<f64>]) -> Result<f64
     let read = |name: &str| weights.get(name).map_err(|e| e.to_string());
     let trace = Trace::on(module, name, &read, packed(function, inputs)?)?;
     Ok(trace.errors(&params).into_iter().fold(0.0, f64::max))
+}
+
+/// Annotates the bootstraps of a placed program with what runs on these inputs show.
+pub fn annotate_bootstraps(
+    module: OperationRef<'_, '_>,
+    runs: &[Vec<ArrayD<f64>>],
+) -> Result<(), CompileError> {
+    let (function, name) = entry(module)?;
+    let weights = Weights::of(module);
+    let read = |name: &str| weights.get(name).map_err(|e| e.to_string());
+    let runs = runs.iter().map(|inputs| packed(function, inputs)).collect::<Result<Vec<_>, _>>()?;
+    Ok(annotate(module, name, &read, runs)?)
 }
 
 /// The outputs of a program of `ckks` on slots: exact, or with the errors of encryption drawn from a seed.

@@ -8,9 +8,11 @@ pub mod evaluate;
 mod weights;
 
 use ceria_dialects::bridge::pass::{OptionValues, PassError, PassOption, PipelineDescriptor};
+use ceria_runtime::format::search::SearchOptions;
 
 /// The named pipelines, in the order of the documentation.
-pub const PIPELINES: &[&PipelineDescriptor] = &[&PREPARE, &TO_CKKS, &PLACE, &TO_KERNEL];
+pub const PIPELINES: &[&PipelineDescriptor] =
+    &[&PREPARE, &TO_CKKS, &PLACE, &PLACE_WITH_BOOTSTRAPS, &TO_KERNEL];
 
 /// Folds a network to linear operators and polynomials.
 pub static PREPARE: PipelineDescriptor = PipelineDescriptor {
@@ -60,6 +62,28 @@ pub static PLACE: PipelineDescriptor = PipelineDescriptor {
     text: place_options,
 };
 
+/// The same for programs that are too deep for any parameters.
+pub static PLACE_WITH_BOOTSTRAPS: PipelineDescriptor = PipelineDescriptor {
+    argument: "ckks-place-with-bootstraps",
+    summary: "As ckks-place, with bootstraps where levels end, written out",
+    options: &[
+        PassOption::int("levels", LEVELS, "the level that a bootstrap reaches at most"),
+        PassOption::text("strategy", "cheapest", "`cheapest` or `greedy`"),
+        PassOption::int("min-log-n", 12, "the smallest log2 of the ring degree"),
+        PassOption::bool("insecure", false, "take min-log-n whatever the security; for tests only"),
+    ],
+    text: |options| {
+        let placement = Placement {
+            levels: options.int("levels"),
+            last_level: 0,
+            strategy: options.text("strategy"),
+            min_log_n: options.int("min-log-n"),
+            insecure: options.bool("insecure"),
+        };
+        Ok(format!("{},ckks-annotate-bootstraps,{}", placement.text(), expand_bootstraps()))
+    },
+};
+
 /// From placed ciphertexts to kernels.
 pub static TO_KERNEL: PipelineDescriptor = PipelineDescriptor {
     argument: "ckks-to-kernel",
@@ -100,13 +124,53 @@ pub(crate) fn to_ckks(slots: i64) -> String {
 }
 
 fn place_options(options: &OptionValues) -> Result<String, PassError> {
-    Ok(place(options.float("precision"), options.int("min-log-n"), 1.0, 3))
+    let smallest = u32::try_from(options.int("min-log-n")).unwrap_or(0);
+    Ok(place(options.float("precision"), [smallest, SearchOptions::default().max_log_n], 1.0, 3))
 }
 
-pub(crate) fn place(precision: f64, min_log_n: i64, size: f64, margin: u32) -> String {
+/// Places a program without bootstraps, in a ring from one log2 N to another.
+pub(crate) fn place(precision: f64, [smallest, largest]: [u32; 2], size: f64, margin: u32) -> String {
     format!(
-        "func.func(ckks-expand-eval-poly),canonicalize,cse,ckks-lazy-relin,ckks-place-rescale,ckks-infer-levels,\
-         ckks-select-params{{precision={precision} min-log-n={min_log_n} size={size} margin={margin} report=true}},func.func(ckks-expand-adjust),\
-         canonicalize,cse,ckks-minimize-rotation-keys,ckks-annotate-keys,ckks-estimate-noise{{size={size}}},ckks-verify-scale"
+        "{RESCALED},ckks-infer-levels,\
+         ckks-select-params{{precision={precision} min-log-n={smallest} max-log-n={largest} size={size} margin={margin} \
+         report=true}},{ADJUSTED},ckks-minimize-rotation-keys,ckks-annotate-keys,ckks-estimate-noise{{size={size}}},ckks-verify-scale"
+    )
+}
+
+/// From a network's ciphertexts to ones whose products are relinearised and rescaled.
+const RESCALED: &str = "func.func(ckks-expand-eval-poly),canonicalize,cse,ckks-lazy-relin,ckks-place-rescale";
+/// After levels and parameters are there.
+const ADJUSTED: &str = "func.func(ckks-expand-adjust),canonicalize,cse";
+
+/// The level that a bootstrap of real slots reaches at most in the largest set at N = 2^16.
+pub(crate) const LEVELS: i64 = 15;
+
+/// How a program with bootstraps is placed. They are of real slots, as all tensors are, which also keeps full precision
+/// where slots repeat.
+pub(crate) struct Placement<'s> {
+    pub levels: i64,
+    pub last_level: u32,
+    pub strategy: &'s str,
+    pub min_log_n: i64,
+    pub insecure: bool,
+}
+
+impl Placement<'_> {
+    /// Passes that place a program, with `ckks.bootstrap` ops.
+    pub fn text(&self) -> String {
+        let Self { levels, last_level, strategy, min_log_n, insecure } = self;
+        format!(
+            "{RESCALED},\
+             ckks-place-bootstraps{{levels={levels} last-level={last_level} variant=stc-first strategy={strategy} report=true}},\
+             ckks-infer-levels{{last-level={last_level}}},\
+             ckks-select-params{{min-log-n={min_log_n} insecure={insecure} report=true}},{ADJUSTED}"
+        )
+    }
+}
+
+/// Passes that write bootstraps out and finish a placed program.
+pub(crate) fn expand_bootstraps() -> String {
+    format!(
+        "ckks-expand-bootstrap,{ADJUSTED},ckks-minimize-rotation-keys,ckks-annotate-keys,ckks-verify-scale"
     )
 }

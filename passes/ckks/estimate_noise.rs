@@ -100,6 +100,7 @@ pub fn entry<'c, 'a>(module: OperationRef<'c, 'a>, name: &str) -> Result<Operati
     }
 }
 
-fn function_name(function: OperationRef<'_, '_>) -> String {
+/// The symbol of a function.
+pub fn function_name(function: OperationRef<'_, '_>) -> String {
     ceria_dialects::ckks::attributes::text(function, "sym_name").unwrap_or_default()
 }

@@ -12,7 +12,7 @@ use super::bootstrap::{
     Emit, Val,
     eval_mod::eval_mod,
     fourier::{self, Matrices},
-    plan::Plan,
+    plan::{Message, Plan},
 };
 use super::ir::{body, erase, name_of, ops_below, replace_uses};
 use ceria_dialects::{
@@ -23,6 +23,7 @@ use ceria_dialects::{
     ckks::{
         Placement,
         attributes::{int, optional, text},
+        bootstrap,
     },
     params_of,
 };
@@ -94,8 +95,8 @@ fn share(op: OperationRef<'_, '_>, next: OperationRef<'_, '_>) -> bool {
         return false;
     };
     op.next_in_block().is_some_and(|after| after == next)
-        && text(op, "variant").as_deref() == Some("stc-first")
-        && ["variant", "target_level", "slots"].into_iter().all(same)
+        && bootstrap::variant(op) == bootstrap::SLOTS_TO_COEFFICIENTS_FIRST
+        && ["variant", "target_level", "slots", "bound"].into_iter().all(same)
         && first.r#type() == second.r#type()
         && second != Value::from(result)
 }
@@ -110,8 +111,8 @@ struct Expansion<'p, 'c, 'a> {
     op: OperationRef<'c, 'a>,
     emit: Emit<'c, 'a>,
     params: &'p Params,
-    ratio: Option<f64>,
     matrices: &'p mut Matrices<'c>,
+    message: Message,
     /// The period of the slots.
     slots: usize,
 }
@@ -123,14 +124,14 @@ impl<'p, 'c, 'a> Expansion<'p, 'c, 'a> {
         ratio: Option<f64>,
         matrices: &'p mut Matrices<'c>,
     ) -> Result<Self, PassError> {
-        let slots = match optional(op, "slots") {
-            None => params.slots(),
-            Some(_) => int(op, "slots").map_err(|message| PassError::op(&op, message))? as usize,
-        };
+        let wrong = |message: String| PassError::op(&op, message);
+        let slots = bootstrap::period(op).map_err(wrong)?.map_or(params.slots(), |slots| slots as usize);
         if slots < 2 {
             return Err(PassError::op(&op, "has one slot, two are the fewest that can be expanded"));
         }
-        Ok(Self { op, emit: Emit::before(op), params, ratio, matrices, slots })
+        let bound = bootstrap::bound(op).map_err(wrong)?.log2();
+        let message = Message { log_slots: slots.ilog2(), bound, ratio };
+        Ok(Self { op, emit: Emit::before(op), params, matrices, message, slots })
     }
 
     fn error(&self, message: impl std::fmt::Display) -> PassError {
@@ -142,20 +143,20 @@ impl<'p, 'c, 'a> Expansion<'p, 'c, 'a> {
         let input = self.op.operand(0)?;
         let target = int(self.op, "target_level").map_err(|message| self.error(message))?;
         let target = u32::try_from(target).map_err(|_| self.error("has a negative level"))?;
-        match text(self.op, "variant").as_deref() {
-            None | Some("mod-raise-first") => Ok(vec![self.mod_raise_first(input, target)?]),
-            Some("stc-first") => {
+        match bootstrap::variant(self.op).as_str() {
+            bootstrap::MOD_RAISE_FIRST => Ok(vec![self.mod_raise_first(input, target)?]),
+            bootstrap::SLOTS_TO_COEFFICIENTS_FIRST => {
                 let other = partner.map(|partner| partner.operand(0)).transpose()?;
                 self.slots_to_coefficients_first(input, other, target)
             }
-            Some("iterated") => Ok(vec![self.iterated(input, target)?]),
-            Some(other) => Err(self.error(format!("has the unknown variant \"{other}\""))),
+            "iterated" => Ok(vec![self.iterated(input, target)?]),
+            other => Err(self.error(format!("has the unknown variant \"{other}\""))),
         }
     }
 
     fn mod_raise_first(&mut self, input: Val<'c, 'a>, target: u32) -> Result<Val<'c, 'a>, PassError> {
         let (emit, params) = (self.emit, self.params);
-        let plan = Plan::mod_raise_first(params, self.slots.ilog2(), target, self.ratio);
+        let plan = Plan::mod_raise_first(params, &self.message, target);
         let plan = plan.map_err(|message| self.error(message))?;
         let value = emit.adjust(params, input, &Placement::canonical(0))?;
         let value = emit.push(emit.build.mul_int(value, 1 << plan.shift))?;
@@ -177,7 +178,7 @@ impl<'p, 'c, 'a> Expansion<'p, 'c, 'a> {
     ) -> Result<Vec<Val<'c, 'a>>, PassError> {
         let (emit, params) = (self.emit, self.params);
         let levels = (emit.placement(input)?.level, target);
-        let plan = Plan::slots_to_coefficients_first(params, self.slots.ilog2(), levels, self.ratio);
+        let plan = Plan::slots_to_coefficients_first(params, &self.message, levels);
         let plan = plan.map_err(|message| self.error(message))?;
         let mut value = input;
         if let Some(other) = other {

@@ -28,6 +28,7 @@ use ceria_dialects::{
     ckks::{
         CtType, Placement,
         attributes::{int, make_int, make_scale, symbol},
+        bootstrap,
         build::Build,
         effects::{Effect, effect},
         types::{ct, is_ct, pt},
@@ -369,7 +370,8 @@ impl<'c> Placer<'_, 'c> {
             (Some(Effect::Product), Some(result)) => self.product(op, result)?,
             (Some(Effect::FreeProduct), Some(result)) => self.free_product(op, result)?,
             (Some(Effect::Refresh), Some(result)) => {
-                self.bring(op, 0, 0, None)?;
+                let start = bootstrap::start_level(&bootstrap::variant(op));
+                self.bring(op, 0, start, Some(Scale::level(start)))?;
                 let level = self.solver.level(result);
                 set_attribute(op, "target_level", make_int(self.context, level.into()));
             }

@@ -10,6 +10,7 @@ use ceria_dialects::{
     bridge::pass::PassError,
     ckks::{
         attributes::{int, symbol},
+        bootstrap,
         effects::{Effect, effect},
         types::is_ct,
     },
@@ -201,9 +202,13 @@ impl Flow {
                 Effect::Product | Effect::FreeProduct => u32::from(implied),
                 Effect::Rescale if implied => 0,
                 Effect::Rescale => int(op, "by").ok().and_then(|by| u32::try_from(by).ok()).unwrap_or(1),
-                // It starts at the lowest level, whatever it ends at, which is above that.
+                // It starts at a level of its own, whatever it ends at.
                 Effect::Refresh => {
                     self.fix(&outputs);
+                    let start = bootstrap::start_level(&bootstrap::variant(op));
+                    // Of no value, so it asks for this level alone.
+                    let nothing = op.to_raw().ptr as Id;
+                    inputs.iter().for_each(|input| self.ask(*input, nothing, start));
                     self.refreshed.extend(outputs.iter().map(|output| id(*output)));
                     return Ok(());
                 }

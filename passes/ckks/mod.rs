@@ -1,6 +1,7 @@
 //! Passes of the `ckks` dialect, in the order in which a pipeline runs them: polynomials are written out, products
 //! relinearised, rescaled and placed; parameters are selected; keys, noise and scales are reported and checked; [`report_ops`] counts.
 
+pub mod annotate_bootstraps;
 pub mod annotate_keys;
 pub mod bootstrap;
 pub mod estimate_noise;
@@ -29,9 +30,10 @@ pub const PASSES: &[&PassDescriptor] = &[
     &place_rescale::PASS,
     &place_bootstraps::PASS,
     &infer_levels::PASS,
+    &select_params::PASS,
+    &annotate_bootstraps::PASS,
     &expand_bootstrap::PASS,
     &expand_adjust::PASS,
-    &select_params::PASS,
     &minimize_rotation_keys::PASS,
     &annotate_keys::PASS,
     &estimate_noise::PASS,

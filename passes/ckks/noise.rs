@@ -77,9 +77,8 @@ struct Traced {
 }
 
 impl Trace {
-    /// Runs a placed function on random real inputs, with this many slots. They lie in the argument's `ckks.range`, or
-    /// else in [-1, 1], drawn together around zero by the factor `size`: independent inputs of full size may leave the
-    /// ranges on which polynomials stand for activations.
+    /// Runs a placed function on [`random_inputs`] of this many slots. Independent inputs of full size may leave the
+    /// ranges on which polynomials stand for activations, so `size` may be less than 1.
     pub fn run(
         module: OperationRef<'_, '_>,
         function: &str,
@@ -89,15 +88,7 @@ impl Trace {
     ) -> Result<Self, PassError> {
         let op = ceria_dialects::interpret::symbol(module, function)
             .ok_or_else(|| PassError::op(&module, format!("has no function @{function}")))?;
-        let count = super::ir::body(op).map(super::ir::arguments).unwrap_or_default().len();
-        let mut random = ChaCha8Rng::seed_from_u64(0x6365_7269);
-        let mut input = |index| {
-            let [low, high] = range(op, index).unwrap_or([-1.0, 1.0]);
-            let centre = 0f64.clamp(low, high);
-            let (low, high) = (centre + (low - centre) * size, centre + (high - centre) * size);
-            Slots::real(&(0..slots).map(|_| random.random_range(low..=high)).collect::<Vec<_>>())
-        };
-        Self::on(module, function, weights, (0..count).map(&mut input).collect())
+        Self::on(module, function, weights, random_inputs(op, slots, size))
     }
 
     /// Runs a placed function on these slots, one vector a ciphertext.
@@ -167,6 +158,20 @@ impl Trace {
         };
         self.gains.iter().map(error).collect()
     }
+}
+
+/// Random real slots for each argument of a function. They lie in the argument's `ckks.range`, or else in [-1, 1], drawn
+/// together around zero by the factor `size`.
+pub fn random_inputs(function: OperationRef<'_, '_>, slots: usize, size: f64) -> Vec<Slots> {
+    let count = super::ir::body(function).map(super::ir::arguments).unwrap_or_default().len();
+    let mut random = ChaCha8Rng::seed_from_u64(0x6365_7269);
+    let mut input = |index| {
+        let [low, high] = range(function, index).unwrap_or([-1.0, 1.0]);
+        let centre = 0f64.clamp(low, high);
+        let (low, high) = (centre + (low - centre) * size, centre + (high - centre) * size);
+        Slots::real(&(0..slots).map(|_| random.random_range(low..=high)).collect::<Vec<_>>())
+    };
+    (0..count).map(&mut input).collect()
 }
 
 /// Random signs in the slots that are used, or in all if none is, and their number.

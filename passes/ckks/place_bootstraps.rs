@@ -23,15 +23,17 @@ use ceria_dialects::{
     ckks::{
         CtType,
         attributes::{int, make_int, symbol},
+        bootstrap,
         effects::{self, Effect, effect},
         types::ct,
     },
 };
 use melior::ir::{
     BlockRef, Identifier, OperationRef, Value,
+    attribute::StringAttribute,
     operation::{OperationBuilder, OperationLike},
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The pass.
 pub static PASS: PassDescriptor = PassDescriptor {
@@ -49,7 +51,11 @@ pub static PASS: PassDescriptor = PassDescriptor {
     dependent_dialects: &["ckks"],
     options: &[
         PassOption::int("levels", 13, "the level that a bootstrap reaches"),
-        PassOption::int("start", 0, "the level at which a bootstrap starts"),
+        PassOption::text(
+            "variant",
+            "mod-raise-first",
+            "the variant of the bootstraps, which says at which level they start",
+        ),
         PassOption::int("last-level", 0, "the level at which results end"),
         PassOption::float("cost", 60.0, "the cost of a bootstrap in rotations at the level it reaches"),
         PassOption::text("strategy", "cheapest", "`cheapest` or `greedy`"),
@@ -66,7 +72,13 @@ fn run(module: OperationRef<'_, '_>, options: &OptionValues) -> Result<(), PassE
     let level = |name: &str| {
         Level::try_from(options.int(name)).map_err(|_| PassError::new(format!("{name} must not be negative")))
     };
-    let model = Model { levels: level("levels")?, start: level("start")?, bootstrap: options.float("cost") };
+    let variant = options.text("variant");
+    if !bootstrap::VARIANTS.contains(&variant) {
+        let known = bootstrap::VARIANTS.join(", ");
+        return Err(PassError::new(format!("there is no variant `{variant}`, only {known}")));
+    }
+    let start = bootstrap::start_level(variant);
+    let model = Model { levels: level("levels")?, start, bootstrap: options.float("cost") };
     if model.start >= model.levels {
         return Err(PassError::new("a bootstrap has to reach more levels than it starts with"));
     }
@@ -80,8 +92,9 @@ fn run(module: OperationRef<'_, '_>, options: &OptionValues) -> Result<(), PassE
     let last = level("last-level")?;
     let mut planner =
         Planner { model, greedy, degrees: degrees(module), functions: HashMap::new(), chosen: Vec::new() };
-    for function in callees_first(module)? {
-        let is_called = calls(module).iter().any(|(_, callee)| callee.to_raw().ptr == function.to_raw().ptr);
+    let calls = calls(module);
+    for function in callees_first(module, &calls)? {
+        let is_called = calls.iter().any(|(_, callee)| callee.to_raw().ptr == function.to_raw().ptr);
         planner.function(function, if is_called { None } else { Some(last) })?;
     }
     let Planner { chosen, .. } = planner;
@@ -89,7 +102,7 @@ fn run(module: OperationRef<'_, '_>, options: &OptionValues) -> Result<(), PassE
         report(module, &chosen, &model);
     }
     for choice in &chosen {
-        insert(choice.value, choice.level)?;
+        insert(choice.value, choice.level, variant)?;
     }
     Ok(())
 }
@@ -132,6 +145,16 @@ struct Block<'c, 'a> {
     /// Bootstraps inside loops of the block.
     inner: Vec<Choice<'c, 'a>>,
     cost: f64,
+}
+
+impl Block<'_, '_> {
+    /// An op whose results have a level of their own, at most.
+    fn fixed(&mut self, operands: Vec<(usize, Ask)>, results: Vec<usize>, level: Level) {
+        for &result in &results {
+            self.graph.values[result].cap = level;
+        }
+        self.graph.ops.push(Op { operands, results, switches: 0.0 });
+    }
 }
 
 impl<'c, 'a> Planner<'c, 'a> {
@@ -183,16 +206,14 @@ impl<'c, 'a> Planner<'c, 'a> {
             let op = super::ir::definition(value).unwrap_or(at);
             PassError::op(&op, "is too deep, and nothing after it can be bootstrapped")
         })?;
-        let users = graph.graph.users();
+        let beside = alive_beside(&graph.graph);
         let Placement { bootstraps, needs, cost } = &placement;
         for &(value, level) in bootstraps {
-            let width = alive_beside(&graph.graph, &users, value);
-            graph.inner.push(Choice { value: graph.values[value], level, width });
+            graph.inner.push(Choice { value: graph.values[value], level, width: beside[value] });
         }
-        let made: std::collections::HashSet<usize> =
-            graph.graph.ops.iter().flat_map(|op| op.results.iter().copied()).collect();
+        let makers = graph.graph.makers();
         let needs = (0..graph.values.len())
-            .filter(|value| !made.contains(value))
+            .filter(|value| makers[*value].is_none())
             .map(|value| (graph.values[value], needs[value]))
             .collect();
         Ok(Part { level, needs, chosen: graph.inner, cost: cost + graph.cost })
@@ -289,10 +310,7 @@ impl<'c, 'a> Planner<'c, 'a> {
         for (value, need) in part.needs.into_iter().filter(|(value, _)| !own.contains(&id(*value))) {
             operands.push((self.place(graph, value), Ask::Level(need)));
         }
-        for &output in &outputs {
-            graph.graph.values[output].cap = part.level;
-        }
-        graph.graph.ops.push(Op { operands, results: outputs, switches: 0.0 });
+        graph.fixed(operands, outputs, part.level);
         graph.inner.extend(part.chosen);
         // A loop's cost does not depend on the levels around it.
         graph.cost += part.cost * TURNS;
@@ -307,9 +325,7 @@ impl<'c, 'a> Planner<'c, 'a> {
         outputs: Vec<usize>,
     ) -> Result<(), PassError> {
         let callee = symbol(op, "callee").map_err(|message| PassError::op(&op, message))?;
-        let module = module_of(op);
-        let function = ceria_dialects::interpret::symbol(module, &callee)
-            .ok_or_else(|| PassError::op(&op, format!("calls @{callee}, which is not defined")))?;
+        let function = effects::module_symbol(op, &callee).map_err(|message| PassError::op(&op, message))?;
         let part = self
             .functions
             .get(&(function.to_raw().ptr as Id))
@@ -321,10 +337,7 @@ impl<'c, 'a> Planner<'c, 'a> {
             .zip(parameters)
             .map(|(&value, parameter)| (value, Ask::Level(needs.get(&id(parameter)).copied().unwrap_or(0))))
             .collect();
-        for &output in &outputs {
-            graph.graph.values[output].cap = part.level;
-        }
-        graph.graph.ops.push(Op { operands, results: outputs, switches: 0.0 });
+        graph.fixed(operands, outputs, part.level);
         graph.cost += part.cost;
         Ok(())
     }
@@ -340,22 +353,21 @@ fn switches(op: OperationRef<'_, '_>) -> f64 {
     if keys == 0 { 0.05 } else { keys as f64 }
 }
 
-/// How many other values are alive where a value is made.
-fn alive_beside(graph: &Graph, users: &[Vec<usize>], value: usize) -> usize {
-    let Some(made) = graph.ops.iter().position(|op| op.results.contains(&value)) else { return 0 };
-    let before = graph.ops[..made].iter().flat_map(|op| op.results.iter());
-    before.filter(|other| users[**other].last().is_some_and(|&last| last > made)).count()
-}
-
-fn module_of<'c, 'a>(op: OperationRef<'c, 'a>) -> OperationRef<'c, 'a> {
-    let mut at = op;
-    while name_of(at) != "builtin.module" {
-        match at.parent_operation() {
-            Some(parent) => at = parent,
-            None => break,
+/// For each value how many others are alive where it is made, those not counted that come from outside.
+fn alive_beside(graph: &Graph) -> Vec<usize> {
+    let (users, makers) = (graph.users(), graph.makers());
+    let mut beside = vec![0; graph.values.len()];
+    let mut alive = 0usize;
+    for (index, op) in graph.ops.iter().enumerate() {
+        let used: BTreeSet<usize> = op.operands.iter().map(|operand| operand.0).collect();
+        let ends = |value: &&usize| makers[**value].is_some() && users[**value].last() == Some(&index);
+        alive -= used.iter().filter(ends).count();
+        for &result in &op.results {
+            beside[result] = alive;
         }
+        alive += op.results.iter().filter(|&&result| !users[result].is_empty()).count();
     }
-    at
+    beside
 }
 
 /// The calls of a module with the functions that they call.
@@ -368,11 +380,14 @@ fn calls<'c, 'a>(module: OperationRef<'c, 'a>) -> Vec<(OperationRef<'c, 'a>, Ope
 }
 
 /// The functions of a module, each after those that it calls.
-fn callees_first<'c, 'a>(module: OperationRef<'c, 'a>) -> Result<Vec<OperationRef<'c, 'a>>, PassError> {
+fn callees_first<'c, 'a>(
+    module: OperationRef<'c, 'a>,
+    calls: &[(OperationRef<'c, 'a>, OperationRef<'c, 'a>)],
+) -> Result<Vec<OperationRef<'c, 'a>>, PassError> {
     let all = functions(module);
     let mut callees: BTreeMap<usize, Vec<usize>> =
         all.iter().map(|function| (function.to_raw().ptr as usize, Vec::new())).collect();
-    for (op, callee) in calls(module) {
+    for &(op, callee) in calls {
         let mut caller = op;
         while let (false, Some(parent)) = (name_of(caller) == "func.func", caller.parent_operation()) {
             caller = parent;
@@ -405,14 +420,20 @@ fn callees_first<'c, 'a>(module: OperationRef<'c, 'a>) -> Result<Vec<OperationRe
 }
 
 /// Bootstraps a value for all its users.
-fn insert<'c: 'a, 'a>(value: Value<'c, 'a>, level: Level) -> Result<(), PassError> {
+fn insert<'c: 'a, 'a>(value: Value<'c, 'a>, level: Level, variant: &str) -> Result<(), PassError> {
     let users = uses(value);
     let Some((first, _)) = users.first() else { return Ok(()) };
     let location = super::ir::definition(value).unwrap_or(*first).location();
     let context = context_of(*first);
+    let mut attributes = vec![("target_level", make_int(context, level.max(1).into()))];
+    if variant != bootstrap::MOD_RAISE_FIRST {
+        attributes.push(("variant", StringAttribute::new(context, variant).into()));
+    }
+    let attributes: Vec<_> =
+        attributes.into_iter().map(|(name, value)| (Identifier::new(context, name), value)).collect();
     let op = OperationBuilder::new("ckks.bootstrap", location)
         .add_operands(&[value])
-        .add_attributes(&[(Identifier::new(context, "target_level"), make_int(context, level.max(1).into()))])
+        .add_attributes(&attributes)
         .add_results(&[CtType::of(context, None, 2)?.into()])
         .build()
         .map_err(|error| error.to_string());

@@ -2,11 +2,11 @@
 //!
 //! Before: a placed program. After: the module has `ckks.params`, with every level the program uses, at least as many slots
 //! as its matrices and layouts have, room for its largest message and the precision asked for. Depth that no ring
-//! holds is an error: it needs bootstrapping.
+//! holds is an error: it needs bootstrapping. A program that bootstraps gets a set with room for it.
 
 use super::{
     estimate_noise,
-    ir::{arguments, body, functions, ops_below, results, set_attribute},
+    ir::{arguments, body, functions, name_of, ops_below, results, set_attribute},
     noise::Trace,
 };
 use ceria_dialects::{
@@ -16,11 +16,12 @@ use ceria_dialects::{
         hooks::context_of,
         pass::{OptionValues, PassDescriptor, PassError, PassOption},
     },
-    ckks::{LayoutAttr, effects::slots_of, types::ct},
+    ckks::{LayoutAttr, bootstrap, effects::slots_of, types::ct},
     fhe::signature,
     params_attribute, params_of,
 };
 use ceria_runtime::format::{
+    bootstrap::BootstrapOptions,
     params::Params,
     search::{SearchError, SearchOptions},
 };
@@ -32,8 +33,9 @@ pub static PASS: PassDescriptor = PassDescriptor {
     summary: "Select the cheapest parameters of 128 bits that a placed program fits",
     description: "The depth is the highest level of the program. The scale has `scale-bits` bits, or, if that is 0, as \
         few as give the results `precision` bits by the noise model of `ckks-estimate-noise`. Level 0 is \
-        larger than the scale by the largest message seen in a run in the clear, and `margin` bits. Parameters that the \
-        module has already are kept.\n\n\
+        larger than the scale by the largest message seen in a run in the clear, and `margin` bits. A program with \
+        bootstraps gets the set for bootstrapping with as many levels as it needs; its scales are fixed. Parameters \
+        that the module has already are kept.\n\n\
         ```mlir\n\
         module attributes {ckks.params = #ckks.params<log_n = 13, ...>}\n\
         ```",
@@ -78,6 +80,15 @@ fn run(module: OperationRef<'_, '_>, options: &OptionValues) -> Result<(), PassE
         test_only_insecure: options.bool("insecure"),
         ..SearchOptions::default()
     };
+    let context = context_of(module);
+    if let Some(levels) = message_levels(module, depth) {
+        let params = bootstrapping(levels, &search).map_err(|error| PassError::op(&module, error))?;
+        set_attribute(module, PARAMS, params_attribute(context, &params)?);
+        if options.bool("report") {
+            emit_remark(module.location(), &describe(&params));
+        }
+        return Ok(());
+    }
     let entry = estimate_noise::entry(module, options.text("entry"))?;
     let trace = estimate_noise::trace(module, entry, slots, options.float("size"))?;
     let selector = Selector { module, trace, depth, search, margin: options.int("margin") as f64 };
@@ -85,10 +96,10 @@ fn run(module: OperationRef<'_, '_>, options: &OptionValues) -> Result<(), PassE
         0 => selector.by_precision(options.float("precision"))?,
         bits => selector.with_scale(bits)?,
     };
-    let context = context_of(module);
     set_attribute(module, PARAMS, params_attribute(context, &params)?);
     if options.bool("report") {
-        emit_remark(module.location(), &selector.describe(&params));
+        let bits = estimate_noise::precision_bits(selector.error(&params));
+        emit_remark(module.location(), &format!("{}, predicted precision {bits:.1} bits", describe(&params)));
     }
     Ok(())
 }
@@ -113,7 +124,7 @@ fn depth(module: OperationRef<'_, '_>) -> Result<u32, PassError> {
 }
 
 /// The slots that matrices and the layouts of arguments ask for.
-fn slots(module: OperationRef<'_, '_>) -> usize {
+pub fn slots(module: OperationRef<'_, '_>) -> usize {
     let matrices = ops_below(module).into_iter().filter_map(slots_of);
     let layouts = functions(module).into_iter().flat_map(|f| {
         let count = signature::count(f, signature::Side::Arguments);
@@ -161,8 +172,7 @@ impl Selector<'_, '_> {
             if best.as_ref().is_some_and(|best| order(best) <= order(&params)) {
                 continue;
             }
-            let worst = self.trace.errors(&params).into_iter().fold(0.0, f64::max);
-            if estimate_noise::precision_bits(worst) >= precision {
+            if estimate_noise::precision_bits(self.error(&params)) >= precision {
                 best = Some(params);
             }
         }
@@ -176,18 +186,50 @@ impl Selector<'_, '_> {
         })
     }
 
-    fn describe(&self, params: &Params) -> String {
-        let worst = self.trace.errors(params).into_iter().fold(0.0, f64::max);
-        format!(
-            "N = 2^{}, {} levels of {:.1} bits, log2(QP) = {:.0}, {:.0} bits of security, digits of {}, predicted \
-             precision {:.1} bits",
-            params.log_n,
-            params.max_level(),
-            (params.scale0 as f64).log2(),
-            params.log_qp(),
-            params.security_bits(),
-            params.digit,
-            estimate_noise::precision_bits(worst)
-        )
+    /// The largest error of a result.
+    fn error(&self, params: &Params) -> f64 {
+        self.trace.errors(params).into_iter().fold(0.0, f64::max)
     }
+}
+
+fn describe(params: &Params) -> String {
+    format!(
+        "N = 2^{}, {} levels of {:.1} bits, log2(QP) = {:.0}, {:.0} bits of security, digits of {}",
+        params.log_n,
+        params.bootstrap.map_or(params.max_level(), |bootstrap| bootstrap.level),
+        (params.scale0 as f64).log2(),
+        params.log_qp(),
+        params.security_bits(),
+        params.digit
+    )
+}
+
+/// The levels of messages that the bootstraps of a program of this depth need; none if it has no bootstrap.
+fn message_levels(module: OperationRef<'_, '_>, depth: u32) -> Option<u32> {
+    let needed = |op: OperationRef<'_, '_>| match bootstrap::variant(op).as_str() {
+        // The reduction lies above the result, where the other variants have the factors towards slots.
+        bootstrap::SLOTS_TO_COEFFICIENTS_FIRST => (depth + 1).saturating_sub(bootstrap::TO_SLOTS),
+        bootstrap::MOD_RAISE_FIRST => depth,
+        _ => depth + 1,
+    };
+    let bootstraps = ops_below(module).into_iter().filter(|op| name_of(*op) == "ckks.bootstrap");
+    bootstraps.map(needed).max().map(|levels| levels.max(1))
+}
+
+/// The set for bootstrapping with these message levels, in the smallest ring that holds it.
+fn bootstrapping(message_levels: u32, search: &SearchOptions) -> Result<Params, SearchError> {
+    let of = |log_n| {
+        let options = BootstrapOptions::new(log_n, message_levels);
+        let digit = search.digit.unwrap_or(options.digit);
+        let test_only_insecure = search.test_only_insecure;
+        Params::bootstrapping(&BootstrapOptions { digit, test_only_insecure, ..options })
+    };
+    let mut found = of(search.min_log_n);
+    for log_n in search.min_log_n + 1..=search.max_log_n {
+        if found.is_ok() {
+            break;
+        }
+        found = of(log_n);
+    }
+    found
 }

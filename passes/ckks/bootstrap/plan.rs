@@ -1,6 +1,7 @@
 //! Levels and scales of a bootstrap, from the parameters.
 
 use super::eval_mod::RANGE;
+use ceria_dialects::ckks::bootstrap::TO_SLOTS;
 use ceria_runtime::format::{
     bootstrap::REDUCTION_DEPTH,
     linear::{Direction, FourierFactor},
@@ -92,8 +93,23 @@ pub struct Plan {
     pub reduced: Scale,
 }
 
-/// The most factors of the transform towards slots.
-const TO_SLOTS: u32 = 3;
+/// What a bootstrap is of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Message {
+    /// log2 of the period of the slots.
+    pub log_slots: u32,
+    /// log2 of the largest size of a slot.
+    pub bound: f64,
+    /// log2 of level 0's modulus over the largest coefficient of a message; none chooses by the ring degree.
+    pub ratio: Option<f64>,
+}
+
+impl Message {
+    /// Slots of this period and of sizes up to 1.
+    pub fn new(log_slots: u32) -> Self {
+        Self { log_slots, bound: 0.0, ratio: None }
+    }
+}
 
 /// log2 of level 0's modulus over the largest coefficient of a message of 2^`log_slots` complex slots.
 ///
@@ -113,6 +129,9 @@ pub fn slot_ratio(params: &Params) -> f64 {
 fn extra_bits(params: &Params) -> f64 {
     params.bootstrap.map_or(0.0, |bootstrap| (bootstrap.scale as f64).log2() - 58.0)
 }
+
+/// Bits by which the message ratio may be missed for want of room in level 0: each makes the cubic term four times as large.
+const MOST_OVER: f64 = 0.5;
 
 /// The levels of the modular reduction, its base and its top, which lie above a bootstrap's result.
 fn reduction(params: &Params, target: u32) -> Result<(u32, u32), String> {
@@ -139,20 +158,22 @@ fn coefficients_first(params: &Params, log_slots: u32, reduction: u32) -> Result
 }
 
 impl Plan {
-    /// The bootstrap of 2^`log_slots` complex slots whose modulus is raised first. `ratio` is the message ratio in bits.
-    pub fn mod_raise_first(
-        params: &Params,
-        log_slots: u32,
-        target: u32,
-        ratio: Option<f64>,
-    ) -> Result<Self, String> {
+    /// The bootstrap of complex slots whose modulus is raised first.
+    pub fn mod_raise_first(params: &Params, message: &Message, target: u32) -> Result<Self, String> {
+        let log_slots = message.log_slots;
         let (base, reduction) = reduction(params, target)?;
-        let ratio = ratio.unwrap_or_else(|| message_ratio(params, log_slots));
+        let ratio = message.ratio.unwrap_or_else(|| message_ratio(params, log_slots));
         let room = Scale::q0().log2(params) - Scale::level(0).log2(params);
         if !(0.0..=40.0).contains(&room) {
             return Err(format!("level 0 has {room:.1} bits more than a message, which is not enough"));
         }
-        let shift = (room - ratio).round().max(0.0) as u32;
+        if message.bound > (room - ratio).max(0.0) + MOST_OVER {
+            return Err(format!(
+                "level 0 has {room:.1} bits more than a message, which is too few for slots of size 2^{:.1}",
+                message.bound
+            ));
+        }
+        let shift = (room - ratio - message.bound).round().max(0.0) as u32;
         let (to_coefficients, top) = coefficients_first(params, log_slots, reduction)?;
         // The reduction gives message * 2^shift * S(0) / Q0.
         let message = &Scale::level(0) * &Scale::power_of_two(i64::from(shift));
@@ -164,14 +185,14 @@ impl Plan {
         Ok(Self { shift, top, to_coefficients, to_slots, reduced })
     }
 
-    /// The bootstrap of 2^`log_slots` real slots, or of two such vectors as real and imaginary parts, that become
+    /// The bootstrap of real slots, or of two such vectors as real and imaginary parts, that become
     /// coefficients first. The operand is at `level`, where the transform starts unless it is higher than needed.
     pub fn slots_to_coefficients_first(
         params: &Params,
-        log_slots: u32,
+        message: &Message,
         (level, target): (u32, u32),
-        ratio: Option<f64>,
     ) -> Result<Self, String> {
+        let log_slots = message.log_slots;
         let (base, reduction) = reduction(params, target)?;
         let factors = log_slots.min(TO_SLOTS);
         if level < factors {
@@ -179,7 +200,8 @@ impl Plan {
                 "its operand is at level {level}, the transform to coefficients needs {factors}"
             ));
         }
-        let ratio = ratio.unwrap_or_else(|| slot_ratio(params)).round() as i64;
+        let ratio = message.bound + message.ratio.unwrap_or_else(|| slot_ratio(params));
+        let ratio = ratio.round() as i64;
         let message = Scale::power_of_two(-ratio);
         let scales = (&Scale::level(factors), &(&Scale::q0() * &message));
         let to_slots = transform(params, Direction::ToSlots, log_slots, (factors, factors), 1.0, scales)?;
@@ -208,7 +230,7 @@ mod tests {
     #[test]
     fn the_large_plan_is_that_of_the_recipe() {
         let params = Params::bootstrapping(&BootstrapOptions::new(16, 13)).unwrap();
-        let plan = Plan::mod_raise_first(&params, 15, 13, None).unwrap();
+        let plan = Plan::mod_raise_first(&params, &Message::new(15), 13).unwrap();
         assert_eq!((plan.shift, plan.top), (3, 28));
         let levels = |factors: &[Factor]| factors.iter().map(|f| f.level).collect::<Vec<_>>();
         assert_eq!(levels(&plan.to_coefficients), [28, 27, 26, 25]);
@@ -216,13 +238,18 @@ mod tests {
         assert!(plan.to_coefficients.iter().chain(&plan.to_slots).all(|f| f.scale.log2(&params) > 30.0));
         let product: f64 = plan.to_coefficients.iter().map(|f| f.factor).product();
         assert!((product * 2f64.powi(20) - 1.0).abs() < 1e-12);
-        assert!(Plan::mod_raise_first(&params, 15, 16, None).is_err());
-        let real = Plan::slots_to_coefficients_first(&params, 15, (3, 15), None).unwrap();
+        assert!(Plan::mod_raise_first(&params, &Message::new(15), 16).is_err());
+        let real = Plan::slots_to_coefficients_first(&params, &Message::new(15), (3, 15)).unwrap();
         assert_eq!(levels(&real.to_slots), [3, 2, 1]);
         assert_eq!(real.reduced.to_string(), "E(16)*2**-14");
-        assert!(Plan::slots_to_coefficients_first(&params, 15, (2, 15), None).is_err());
+        assert!(Plan::slots_to_coefficients_first(&params, &Message::new(15), (2, 15)).is_err());
+        // Larger slots have fewer bits left, in the first variant too few.
+        let large = Message { bound: 4.0, ..Message::new(15) };
+        let real = Plan::slots_to_coefficients_first(&params, &large, (3, 15)).unwrap();
+        assert_eq!(real.reduced.to_string(), "E(16)*2**-18");
+        assert!(Plan::mod_raise_first(&params, &large, 13).unwrap_err().contains("2^4.0"));
         // Few slots need fewer factors, and so the modulus is raised less.
-        let few = Plan::mod_raise_first(&params, 2, 13, None).unwrap();
+        let few = Plan::mod_raise_first(&params, &Message::new(2), 13).unwrap();
         assert_eq!((levels(&few.to_coefficients), levels(&few.to_slots)), (vec![26, 25], vec![15, 14]));
     }
 }

@@ -64,11 +64,11 @@ impl<'g> Paths<'g> {
         let mut excess: BTreeMap<usize, i64> = BTreeMap::new();
         let is_root: BTreeSet<usize> = roots.iter().copied().collect();
         // Values in the order in which they are made: a user's results come after its operands.
-        let mut pending: BTreeSet<(usize, usize)> = BTreeSet::new();
-        let order = Order::new(graph);
+        let mut pending: BTreeSet<(Option<usize>, usize)> = BTreeSet::new();
+        let makers = graph.makers();
         for &root in roots {
             excess.insert(root, -i64::from(cap(graph, model, bootstrapped, root)));
-            pending.insert((order.of[root], root));
+            pending.insert((makers[root], root));
         }
         while let Some((_, value)) = pending.pop_first() {
             let above = excess[&value];
@@ -113,7 +113,7 @@ impl<'g> Paths<'g> {
                                 let known = excess.entry(result).or_insert(i64::MIN);
                                 if *known < through {
                                     *known = through;
-                                    pending.insert((order.of[result], result));
+                                    pending.insert((makers[result], result));
                                 }
                             }
                         }
@@ -173,20 +173,5 @@ impl<'g> Paths<'g> {
         }
         let wasted = f64::from(model.levels - used) / f64::from(model.levels.max(1));
         UNIT + (wasted * UNIT as f64) as i64
-    }
-}
-
-/// The place of each value in program order.
-struct Order {
-    of: Vec<usize>,
-}
-
-impl Order {
-    fn new(graph: &Graph) -> Self {
-        let mut of = vec![0; graph.values.len()];
-        for (index, op) in graph.ops.iter().enumerate() {
-            op.results.iter().for_each(|&result| of[result] = index + 1);
-        }
-        Self { of }
     }
 }

@@ -125,6 +125,15 @@ impl Graph {
         users
     }
 
+    /// For each value the op that makes it; none for what comes from outside.
+    pub fn makers(&self) -> Vec<Option<usize>> {
+        let mut makers = vec![None; self.values.len()];
+        for (index, op) in self.ops.iter().enumerate() {
+            op.results.iter().for_each(|&result| makers[result] = Some(index));
+        }
+        makers
+    }
+
     /// The level at which an op runs.
     pub fn level(op: &Op, needs: &Needs) -> Level {
         op.results.iter().map(|&result| needs.before[result]).max().unwrap_or(0)
@@ -149,9 +158,8 @@ impl Graph {
                 after[value] = after[value].max(asked);
             }
         }
-        let made: std::collections::HashSet<usize> =
-            self.ops.iter().flat_map(|op| op.results.iter().copied()).collect();
-        (0..self.values.len()).filter(|v| !made.contains(v)).for_each(|v| settle(v, &after, &mut before));
+        let makers = self.makers();
+        (0..self.values.len()).filter(|&v| makers[v].is_none()).for_each(|v| settle(v, &after, &mut before));
         Needs { after, before }
     }
 

@@ -38,6 +38,18 @@ impl Default for RotationCost {
     }
 }
 
+impl RotationCost {
+    /// The part of a product's cost that its arithmetic is; the rest is reading the plaintext, of which those with a
+    /// smaller period have less.
+    const ARITHMETIC: f64 = 0.25;
+
+    /// The costs where plaintexts repeat with this period.
+    pub fn of_period(&self, period: usize, slots: usize) -> Self {
+        let part = period as f64 / slots.max(1) as f64;
+        Self { product: self.product * (Self::ARITHMETIC + (1.0 - Self::ARITHMETIC) * part), ..*self }
+    }
+}
+
 /// A split of diagonals into baby and giant steps; see the [module documentation](self).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bsgs {

@@ -175,7 +175,8 @@ impl SlotMatrix {
                 "the tensors do not have the matrix's numbers of elements".into(),
             ));
         }
-        let most_diagonals = (limit / cost.product.max(1e-6)) as usize;
+        let least = cost.of_period(1, input.layout.slots()).product;
+        let most_diagonals = (limit / least.max(1e-6)) as usize;
         Ok(Search { structure, input, output, cost, most_diagonals }.cheapest())
     }
 
@@ -186,7 +187,7 @@ impl SlotMatrix {
 
     /// What one application costs.
     pub fn cost(&self, cost: &RotationCost) -> f64 {
-        price(&self.steps(), &self.folds, self.outputs, cost)
+        price(&self.steps(), &self.folds, self.outputs, &cost.of_period(self.period, self.slots))
     }
 
     /// The number of diagonals.

@@ -342,6 +342,14 @@ func.func @f(%a: !ckks.ct<0, S(0)>) {
 
 // -----
 
+func.func @bootstrap_bound(%a: !ckks.ct<0, S(0)>) {
+  // expected-error@+1 {{'ckks.bootstrap' op has the bound 0, it must be a positive number}}
+  %0 = ckks.bootstrap %a {target_level = 1, bound = 0.0} : !ckks.ct<0, S(0)> to !ckks.ct<1, S(1)>
+  return
+}
+
+// -----
+
 func.func @f(%a: !ckks.ct<0, S(0)>) {
   // expected-error@+1 {{'ckks.bootstrap' op has 3 slots, which is no power of two up to the number of slots}}
   %0 = ckks.bootstrap %a {target_level = 1, slots = 3} : !ckks.ct<0, S(0)> to !ckks.ct<1, S(1)>

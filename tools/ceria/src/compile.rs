@@ -36,6 +36,15 @@ pub struct Arguments {
     /// The largest degree of a polynomial that stands for an activation.
     #[arg(long, default_value_t = Options::default().max_degree)]
     max_degree: i64,
+    /// When to bootstrap: `auto` where no ring up to N = 2^16 holds the network's depth.
+    #[arg(long, value_enum, default_value_t = Bootstraps::Auto, value_name = "WHEN")]
+    bootstraps: Bootstraps,
+    /// How bootstraps are placed: at the least cost, or, to compare with, as late as possible.
+    #[arg(long, value_enum, default_value_t = Placement::Cheapest)]
+    placement: Placement,
+    /// The ring degree of a network with bootstraps, whatever its security. For tests only.
+    #[arg(long, hide = true, value_name = "LOG_N")]
+    test_only_log_n: Option<u32>,
     /// The levels of the x86-64 architecture to emit code for: v2 (SSE 4.2), v3 (AVX2), v4 (AVX-512).
     #[arg(long, value_delimiter = ',', default_values_t = CpuLevel::DEFAULT, value_name = "LEVELS")]
     cpu_levels: Vec<CpuLevel>,
@@ -48,6 +57,19 @@ pub struct Arguments {
 enum Target {
     Cpu,
     Cuda,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Bootstraps {
+    Auto,
+    Never,
+    Always,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Placement {
+    Cheapest,
+    Greedy,
 }
 
 /// `ceria compile`.
@@ -73,6 +95,16 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         margin: arguments.margin,
         precision: arguments.precision,
         max_degree: arguments.max_degree,
+        bootstraps: match arguments.bootstraps {
+            Bootstraps::Auto => compile::Bootstraps::Auto,
+            Bootstraps::Never => compile::Bootstraps::Never,
+            Bootstraps::Always => compile::Bootstraps::Always,
+        },
+        placement: match arguments.placement {
+            Placement::Cheapest => compile::Strategy::Cheapest,
+            Placement::Greedy => compile::Strategy::Greedy,
+        },
+        test_only_log_n: arguments.test_only_log_n,
         ..Options::default()
     };
     let name = arguments.model.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();

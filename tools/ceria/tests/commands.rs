@@ -313,7 +313,8 @@ fn bad_models_are_errors() {
                 })
                 .collect::<String>()
             + "return %v179 : !fhe.tensor<4>\n}\n";
-    let error = compile("deep.mlir", deep.as_bytes());
-    assert!(error.contains("bootstrapping"), "{error}");
+    fs::write(folder.path().join("deep.mlir"), deep).unwrap();
+    let error = fails(&["compile", "deep.mlir", "-o", "bad.ceria", "--bootstraps", "never"], folder.path());
+    assert!(error.contains("bootstrapping") && !folder.path().join("bad.ceria").exists(), "{error}");
     assert!(fails(&["compile", "nowhere.onnx", "-o", "bad.ceria"], folder.path()).contains("nowhere.onnx"));
 }
