@@ -1,4 +1,5 @@
 # make demo    install what is missing, build, and run the demonstration
+# make demo-deep   the same for networks that need bootstrapping: minutes, and 16 GB of memory
 # make test    install what is missing, build, and run every check and test
 # make build   build the tools in release mode
 # make docs    regenerate the reference pages under docs/
@@ -7,7 +8,7 @@ LLVM := $(or $(MLIR_SYS_220_PREFIX),/usr/lib/llvm-22)
 CARGO := cargo
 CXX_SOURCES := $(wildcard dialects/bridge/*.cpp dialects/bridge/*.h)
 
-.PHONY: all setup setup-test build demo test format lint unit doctest debug lit docs docs-check clean
+.PHONY: all setup setup-test build demo demo-deep test format lint unit doctest debug lit docs docs-check clean
 
 all: build
 
@@ -19,6 +20,9 @@ setup-test:
 
 build: setup
 	$(CARGO) build --release --workspace
+
+demo-deep: build
+	target/release/ceria demo --deep --digits 2
 
 demo: build
 	target/release/ceria demo

@@ -1,6 +1,6 @@
 """Trains the models of this folder and writes them as ONNX with held-out inputs and calibration data.
 
-    python train.py [logreg] [mlp] [mlp_square] [cnn] [resnet]
+    python train.py [logreg] [mlp] [mlp_square] [cnn] [resnet] [helr]
 
 Without names it trains all. Each gets a folder with `model.onnx`, `inputs.npz` (held-out samples and their
 labels) and `calibrate.npz` (samples of the training set). Arrays are named like the ONNX input and have one
@@ -43,6 +43,24 @@ def train_logreg():
     print(f"logreg: held-out accuracy {model.score(x_test, y_test):.4f} of {len(y_test)}")
     exported = export.logistic_regression(model.coef_, model.intercept_, "features", "probability")
     write("logreg", exported, "features", x_test[:, None], y_test, x_train[:, None])
+
+
+def train_helr():
+    """Samples for `helr/train.mlir`, which trains on them encrypted: rows y * (x, 1) of features within three deviations,
+    divided by three, and zeros up to 512 x 32."""
+    x, y = load_breast_cancer(return_X_y=True)
+    x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.25, random_state=1, stratify=y)
+    mean, deviation = x_train.mean(0), x_train.std(0)
+
+    def features(x):
+        scaled = np.clip((x - mean) / deviation, -3, 3) / 3
+        return np.pad(np.hstack([scaled, np.ones((len(x), 1))]), ((0, 0), (0, 1))).astype(np.float32)
+
+    rows = features(x_train) * (2 * y_train - 1)[:, None].astype(np.float32)
+    samples = np.pad(rows, ((0, 512 - len(rows)), (0, 0)))
+    folder = HERE / "helr"
+    np.savez_compressed(folder / "inputs.npz", samples=samples[None], start=np.zeros((1, 1, 32), np.float32))
+    np.savez_compressed(folder / "held-out.npz", features=features(x_test), label=y_test.astype(np.uint8))
 
 
 def digits():
@@ -134,5 +152,5 @@ def train_resnet():
 
 
 if __name__ == "__main__":
-    for chosen in sys.argv[1:] or ["logreg", "mlp", "mlp_square", "cnn", "resnet"]:
+    for chosen in sys.argv[1:] or ["logreg", "mlp", "mlp_square", "cnn", "resnet", "helr"]:
         globals()[f"train_{chosen}"]()

@@ -169,7 +169,7 @@ impl Placement<'_> {
 }
 
 /// Passes that write bootstraps out and finish a placed program.
-pub(crate) fn expand_bootstraps() -> String {
+pub fn expand_bootstraps() -> String {
     format!(
         "ckks-expand-bootstrap,{ADJUSTED},ckks-minimize-rotation-keys,ckks-annotate-keys,ckks-verify-scale"
     )

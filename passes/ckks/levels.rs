@@ -3,7 +3,8 @@
 //! A level is the largest that the uses ask for: what is returned ends at a given level, sums and rotations ask for
 //! the level of their result, products (or rescales, see [`Rescales`]) for one more. So everything runs as low,
 //! and as cheaply, as the rest of the program allows. What a loop carries, a function takes or a function returns has one
-//! level throughout; a loop that uses levels in each turn has none.
+//! level throughout; a loop that uses levels in each turn has none until it is bootstrapped. Before that, where levels
+//! only compare values ([`Rescales::Implied`]), such loops are taken to start anew in each turn.
 
 use super::ir::{Id, arguments, body, ciphertexts, functions, id, name_of, ops_below, results};
 use ceria_dialects::{
@@ -48,7 +49,32 @@ pub struct Levels {
 impl Levels {
     /// Finds the levels; what functions return that nothing else asks for ends at `last`.
     pub fn solve(module: OperationRef<'_, '_>, mode: Rescales, last: u32) -> Result<Self, PassError> {
-        let mut flow = Flow::new(mode);
+        match Self::solve_loops(module, mode, last, false)? {
+            Some(solved) => Ok(solved),
+            None if mode == Rescales::Implied => {
+                Self::solve_loops(module, mode, last, true)?.ok_or_else(|| {
+                    PassError::op(
+                        &module,
+                        "has a function called on its own results that uses levels in each call",
+                    )
+                })
+            }
+            None => Err(PassError::op(
+                &module,
+                "has a loop, or a function called on its own results, that uses levels in each turn: \
+                 this depth needs bootstrapping",
+            )),
+        }
+    }
+
+    /// The levels, or none if some would grow without end. With `cut`, what a loop yields is not what it carries.
+    fn solve_loops(
+        module: OperationRef<'_, '_>,
+        mode: Rescales,
+        last: u32,
+        cut: bool,
+    ) -> Result<Option<Self>, PassError> {
+        let mut flow = Flow { cut, ..Flow::new(mode) };
         let functions = functions(module);
         for &function in &functions {
             flow.function(function, module)?;
@@ -67,14 +93,10 @@ impl Levels {
         // One round settles straight code; each call and loop may need one more.
         for _ in 0..functions.len() + loops + 2 {
             if !solved.sweep(&requirements) {
-                return Ok(solved);
+                return Ok(Some(solved));
             }
         }
-        Err(PassError::op(
-            &module,
-            "has a loop, or a function called on its own results, that uses levels in each turn: \
-             this depth needs bootstrapping",
-        ))
+        Ok(None)
     }
 
     fn root(&self, mut of: Id) -> Id {
@@ -117,6 +139,8 @@ impl Levels {
 /// Collects requirements.
 struct Flow {
     mode: Rescales,
+    /// Whether loops start anew in each turn.
+    cut: bool,
     requirements: Vec<Requirement>,
     class: HashMap<Id, Id>,
     /// What stands for result `i` of a function.
@@ -133,6 +157,7 @@ impl Flow {
     fn new(mode: Rescales) -> Self {
         Self {
             mode,
+            cut: false,
             requirements: Vec::new(),
             class: HashMap::new(),
             slots: HashMap::new(),
@@ -236,8 +261,9 @@ impl Flow {
                 self.fix(&carried);
                 for (index, result) in results(op).into_iter().enumerate().filter(|(_, r)| is_ct(r.r#type()))
                 {
-                    self.ask(op.operand(3 + index)?, id(result), 0);
-                    if let Some(argument) = carried.get(1 + index) {
+                    let Some(argument) = carried.get(1 + index) else { continue };
+                    self.ask(op.operand(3 + index)?, id(*argument), 0);
+                    if !self.cut {
                         self.tie(id(*argument), id(result));
                     }
                 }

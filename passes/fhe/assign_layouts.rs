@@ -21,6 +21,7 @@ use ceria_dialects::{
     },
 };
 use ceria_runtime::format::linear::LinearOp;
+use melior::ir::BlockRef;
 use std::collections::HashMap;
 
 /// The pass.
@@ -96,12 +97,7 @@ pub fn assign(function: OperationRef<'_, '_>, slots: usize) -> Result<Option<f64
         let number = graph.input(&value_shape(value)?, fixed).map_err(|e| PassError::op(&function, e))?;
         numbers.insert(value, number);
     }
-    for op in std::iter::successors(block.first_operation(), |op| op.next_in_block()) {
-        if op.result_count() > 0 {
-            let number = add_node(&mut graph, &numbers, op).map_err(|e| PassError::op(&op, e))?;
-            numbers.insert(op.result(0)?.into(), number);
-        }
-    }
+    add_block(&mut graph, &mut numbers, block)?;
     if numbers.values.is_empty() {
         return Ok(None);
     }
@@ -117,6 +113,41 @@ pub fn assign(function: OperationRef<'_, '_>, slots: usize) -> Result<Option<f64
     }
     update_signature(function);
     Ok(Some(plan.cost))
+}
+
+/// Adds what the ops of a block compute to the graph.
+fn add_block(graph: &mut Graph, numbers: &mut Numbers, block: BlockRef<'_, '_>) -> Result<(), PassError> {
+    for op in std::iter::successors(block.first_operation(), |op| op.next_in_block()) {
+        if name_of(&op) == "scf.for" {
+            add_loop(graph, numbers, op)?;
+        } else if op.results().any(|result| is_encrypted(result.r#type())) {
+            let number = add_node(graph, numbers, op).map_err(|e| PassError::op(&op, e))?;
+            numbers.insert(op.result(0)?.into(), number);
+        }
+    }
+    Ok(())
+}
+
+/// Adds a loop. What it carries has one layout: before it, in each turn and after it.
+fn add_loop(graph: &mut Graph, numbers: &mut Numbers, op: OperationRef<'_, '_>) -> Result<(), PassError> {
+    let block = op.region(0)?.first_block().ok_or("has no body")?;
+    let same = |graph: &mut Graph, values: &[usize]| {
+        graph.elementwise(values, 0.0).map_err(|e| PassError::op(&op, e))
+    };
+    for (index, initial) in op.operands().skip(3).enumerate() {
+        if let Some(initial) = numbers.get(initial) {
+            numbers.insert(block.argument(1 + index)?.into(), same(graph, &[initial])?);
+        }
+    }
+    add_block(graph, numbers, block)?;
+    let carried = block.terminator().ok_or("has no end")?;
+    for (index, value) in carried.operands().enumerate() {
+        let argument = numbers.get(block.argument(1 + index)?.into());
+        if let (Some(argument), Some(value)) = (argument, numbers.get(value)) {
+            numbers.insert(op.result(index)?.into(), same(graph, &[argument, value])?);
+        }
+    }
+    Ok(())
 }
 
 /// Adds what an op computes to the graph.

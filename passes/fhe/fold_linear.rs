@@ -185,7 +185,9 @@ fn place<'c>(
     input: Value<'c, '_>,
     affine: Affine,
 ) -> Result<(), PassError> {
-    if let Some(before) = access::defining_as(input, "fhe.linear") {
+    // Not into a loop: there it would be computed in each turn.
+    let nearby = |before: &OperationRef<'c, '_>| before.block() == op.block();
+    if let Some(before) = access::defining_as(input, "fhe.linear").filter(nearby) {
         let first = editor.affine_of(before)?;
         if access::has_one_use(input) || (first.bias.is_none() && first.op.is_data_movement()) {
             let merged = editor.compose(&first, &affine)?;
@@ -201,7 +203,7 @@ fn place<'c>(
     }
     if let Some(factor) = only_factor(&affine)
         && access::has_one_use(input)
-        && let Some(poly) = access::defining_as(input, "fhe.eval_poly")
+        && let Some(poly) = access::defining_as(input, "fhe.eval_poly").filter(nearby)
     {
         return scale_polynomial(op, poly, factor);
     }
@@ -260,13 +262,13 @@ fn fold_concat<'c>(editor: &Editor<'c, '_>, op: OperationRef<'c, '_>) -> Result<
     for (input, part) in op.operands().zip(linear::concat_parts(op)?) {
         let affine = Affine { op: part, weights: Vec::new(), bias: None };
         let merged = match access::defining_as(input, "fhe.linear") {
-            Some(before) => {
+            Some(before) if before.block() == op.block() => {
                 let first = editor.affine_of(before)?;
                 let merge =
                     access::has_one_use(input) || (first.bias.is_none() && first.op.is_data_movement());
                 if merge { Some((before.operand(0)?, editor.compose(&first, &affine)?)) } else { None }
             }
-            None => None,
+            _ => None,
         };
         let (source, affine) = merged.unwrap_or((input, affine));
         let value = editor.linear(op, op.location(), source, &affine)?;

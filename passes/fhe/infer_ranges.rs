@@ -15,15 +15,16 @@ use ceria_dialects::{
     fhe::{
         access::{self, Attributes, name_of, value_shape},
         functions, interpret, linear, signature,
-        weights::Weights,
+        weights::{self, Weights},
     },
+    interpret::{Datum, Evaluator, Frame, Interpreter},
 };
 use ceria_runtime::format::{
     arrays,
     linear::{LinearOp, Step},
 };
 use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Zip};
-use std::{collections::HashMap, path::Path};
+use std::{cell::RefCell, collections::HashMap, path::Path, rc::Rc};
 
 /// The pass.
 pub static PASS: PassDescriptor = PassDescriptor {
@@ -149,11 +150,6 @@ fn observe(
     samples: &Samples,
     margin: f64,
 ) -> Result<HashMap<usize, [f64; 2]>, PassError> {
-    let weights = Weights::of(function);
-    let ops = find_ops(&function, &[]);
-    if ops.iter().any(|op| op.region_count() > 0 && name_of(op) != "func.func") {
-        return Err(PassError::op(&function, "has loops or branches, which calibration does not follow"));
-    }
     let mut inputs = Vec::new();
     for (index, value) in arguments(function).into_iter().enumerate() {
         let name = argument_name(function, index);
@@ -175,33 +171,20 @@ fn observe(
         }
         inputs.push((key(value), array));
     }
-    let mut seen: HashMap<usize, [f64; 2]> = HashMap::new();
+    let module = weights::module_of(function).ok_or("is in no module")?;
+    let name = function.text("sym_name").unwrap_or_default();
+    let recorder = Rc::new(Recorder { weights: Weights::of(module), seen: RefCell::default() });
+    let interpreter = Interpreter::new(module).with(SharedRecorder(recorder.clone()));
     for sample in 0..samples.count {
-        let mut values: HashMap<usize, ArrayD<f64>> =
-            inputs.iter().map(|(key, array)| (*key, array.index_axis(Axis(0), sample).to_owned())).collect();
-        for op in &ops {
-            let name = name_of(op);
-            if !name.starts_with("fhe.") && name != "arith.constant" {
-                continue;
-            }
-            let operands = op.operands().map(|v| values.get(&key(v)).cloned()).collect::<Option<Vec<_>>>();
-            let operands =
-                operands.ok_or_else(|| PassError::op(op, "uses a value that calibration cannot compute"))?;
-            let value = match op.get("value") {
-                Some(value) if name == "arith.constant" => {
-                    ceria_dialects::fhe::weights::constant(value).map(|c| c.mapv(f64::from))
-                }
-                _ => interpret::evaluate(*op, &operands, &weights),
-            };
-            values.insert(key(op.result(0)?.into()), value.map_err(|e| PassError::op(op, e))?);
-        }
-        for (value, array) in &values {
-            let range = seen.entry(*value).or_insert([f64::INFINITY, f64::NEG_INFINITY]);
-            for &x in array {
-                *range = [range[0].min(x), range[1].max(x)];
-            }
-        }
+        let values = inputs.iter().map(|(key, array)| {
+            let value = array.index_axis(Axis(0), sample).to_owned();
+            recorder.see(*key, &value);
+            interpret::datum(value)
+        });
+        let values = values.collect();
+        interpreter.call(name, values).map_err(|e| PassError::op(&function, e))?;
     }
+    let mut seen = recorder.seen.take();
     for range in seen.values_mut() {
         let widen = margin * (range[1] - range[0]).max(1e-6 * range[0].abs()).max(1e-9);
         *range = [range[0] - widen, range[1] + widen];
@@ -213,6 +196,49 @@ fn observe(
         }
     }
     Ok(seen)
+}
+
+/// Evaluates `fhe` ops and records the range of every value that they use or make, in loops over all turns.
+struct Recorder<'c, 'a> {
+    weights: Weights<'c, 'a>,
+    seen: RefCell<HashMap<usize, [f64; 2]>>,
+}
+
+impl Recorder<'_, '_> {
+    fn see(&self, value: usize, array: &ArrayD<f64>) {
+        let mut seen = self.seen.borrow_mut();
+        let range = seen.entry(value).or_insert([f64::INFINITY, f64::NEG_INFINITY]);
+        for &x in array {
+            *range = [range[0].min(x), range[1].max(x)];
+        }
+    }
+}
+
+struct SharedRecorder<'c, 'a>(Rc<Recorder<'c, 'a>>);
+
+impl Evaluator for SharedRecorder<'_, '_> {
+    fn dialect(&self) -> &'static str {
+        "fhe"
+    }
+
+    fn evaluate(
+        &self,
+        op: OperationRef<'_, '_>,
+        operands: &[Datum],
+        _: &mut Frame<'_, '_>,
+    ) -> Result<Vec<Datum>, String> {
+        let Self(recorder) = self;
+        if op.result_count() == 0 {
+            return Ok(Vec::new());
+        }
+        let values = operands.iter().map(interpret::array).collect::<Result<Vec<_>, _>>()?;
+        for (operand, value) in op.operands().zip(&values) {
+            recorder.see(key(operand), value);
+        }
+        let value = interpret::evaluate(op, &values, &recorder.weights)?;
+        recorder.see(key(Value::from(op.result(0).map_err(|e| e.to_string())?)), &value);
+        Ok(vec![interpret::datum(value)])
+    }
 }
 
 /// The name of an argument, `arg0` if it has none.
@@ -262,8 +288,8 @@ fn propagate(
     function: OperationRef<'_, '_>,
     observed: &HashMap<usize, [f64; 2]>,
 ) -> Result<HashMap<usize, Interval>, PassError> {
-    let weights = Weights::of(function);
-    let editor = Editor::new(ceria_dialects::fhe::weights::module_of(function).unwrap_or(function));
+    let reader = Weights::of(function);
+    let editor = Editor::new(weights::module_of(function).unwrap_or(function));
     let mut bounds = HashMap::new();
     for (index, value) in arguments(function).into_iter().enumerate() {
         let given = signature::get(function, signature::Side::Arguments, index, signature::RANGE);
@@ -281,13 +307,13 @@ fn propagate(
         }
         let bound = match op.get("value") {
             Some(value) if name == "arith.constant" => {
-                ceria_dialects::fhe::weights::constant(value).ok().map(|c| Interval::point(c.mapv(f64::from)))
+                weights::constant(value).ok().map(|c| Interval::point(c.mapv(f64::from)))
             }
             _ if name.starts_with("fhe.") => {
                 let operands: Option<Vec<&Interval>> = op.operands().map(|v| bounds.get(&key(v))).collect();
                 match operands {
                     Some(operands) => {
-                        bound(op, &operands, &weights, &editor).map_err(|e| PassError::op(&op, e))?
+                        bound(op, &operands, &reader, &editor).map_err(|e| PassError::op(&op, e))?
                     }
                     None => None,
                 }

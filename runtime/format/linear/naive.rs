@@ -39,17 +39,20 @@ fn apply_step(step: &Step, x: ArrayD<f64>, weights: &[ArrayViewD<'_, f32>]) -> R
                 .collect();
             let mut y = ArrayD::zeros(IxDyn(&[&[x.shape()[0], w.shape()[0]], &spatial[..]].concat()));
             let per_group = w.shape()[0] / groups;
-            for (at, out) in y.indexed_iter_mut() {
-                let first = at[1] / per_group * w.shape()[1];
-                let filter = w.index_axis(Axis(0), at[1]);
-                *out = filter
-                    .indexed_iter()
-                    .map(|(tap, value)| {
-                        let mut from = vec![at[0], first + tap[0]];
-                        from.extend((0..rank).map(|d| at[d + 2] * strides[d] + tap[d + 1] * dilations[d]));
-                        value * padded[IxDyn(&from)]
-                    })
-                    .sum();
+            for (channel, mut out) in y.axis_chunks_iter_mut(Axis(1), 1).enumerate() {
+                let first = channel / per_group * w.shape()[1];
+                for (tap, &value) in w.index_axis(Axis(0), channel).indexed_iter() {
+                    let seen = padded.slice_each_axis(|axis| match axis.axis.index() {
+                        0 => Slice::from(..),
+                        1 => Slice::from(first + tap[0]..first + tap[0] + 1),
+                        d => {
+                            let from = tap[d - 1] * dilations[d - 2];
+                            let last = from + (spatial[d - 2] - 1) * strides[d - 2];
+                            Slice::from(from..=last).step_by(strides[d - 2] as isize)
+                        }
+                    });
+                    out.scaled_add(value, &seen);
+                }
             }
             Ok(y)
         }
@@ -125,15 +128,15 @@ fn matmul(left: &ArrayD<f64>, right: &ArrayD<f64>) -> Result<ArrayD<f64>, String
     let columns = right.shape()[right.ndim() - 1];
     let left = broadcast(&left, &[&batch[..], &[rows, inner]].concat())?;
     let right = broadcast(&right, &[&batch[..], &[inner, columns]].concat())?;
-    let mut y = ArrayD::zeros(IxDyn(&[&batch[..], &[rows, columns]].concat()));
-    for (at, out) in y.indexed_iter_mut() {
-        let (mut l, mut r) = (at.clone(), at.clone());
-        for k in 0..inner {
-            l[rank + 1] = k;
-            r[rank] = k;
-            *out += left[l.clone()] * right[r.clone()];
-        }
-    }
+    // The leading axes become one, over which matrices are multiplied.
+    let flat = |a: &ArrayD<f64>, rows: usize, columns: usize| {
+        a.to_shape((batch.iter().product::<usize>(), rows, columns)).map(|a| a.to_owned())
+    };
+    let left = flat(&left, rows, inner).map_err(|e| e.to_string())?;
+    let right = flat(&right, inner, columns).map_err(|e| e.to_string())?;
+    let products = left.outer_iter().zip(right.outer_iter()).flat_map(|(l, r)| l.dot(&r));
+    let shape = IxDyn(&[&batch[..], &[rows, columns]].concat());
+    let mut y = ArrayD::from_shape_vec(shape, products.collect()).map_err(|e| e.to_string())?;
     if right_vector {
         y = y.remove_axis(Axis(rank + 1));
     }

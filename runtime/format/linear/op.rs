@@ -319,8 +319,8 @@ impl LinearOp {
         Ok(matrix.unwrap_or_else(|| SparseMatrix::identity(shape.iter().product())))
     }
 
-    /// Applies the operator to a tensor by the definition of each step. Slow, and independent of
-    /// [`LinearOp::matrix`]: an oracle, and good enough for biases.
+    /// Applies the operator to a tensor by the definition of each step, independently of [`LinearOp::matrix`], whose
+    /// oracle it is.
     pub fn apply(
         &self,
         input: &ArrayD<f64>,

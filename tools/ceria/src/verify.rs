@@ -11,11 +11,15 @@ use ceria_lowering::pipelines::{
     evaluate,
 };
 use ceria_runtime::{
-    client::{PublicKey, SecretKey, SwitchKey, files::EvalKeys},
-    device::{Bundle, LoadOptions, Program},
+    client::{
+        KeyGenerator, PublicKey, SecretKey,
+        files::{Ciphertexts, EvalKeys},
+    },
+    device::{Bundle, LoadOptions, Program, RunReport},
 };
 use melior::ir::OperationRef;
 use ndarray::ArrayD;
+use num_complex::Complex64;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -130,13 +134,12 @@ impl Session {
         let public = PublicKey::generate(&client.context, &secret)?;
         let specs = client.key_specs();
         let bar = progress::bar("making keys", specs.len() as u64);
-        let keys = specs
-            .iter()
-            .map(|spec| {
-                bar.inc(1);
-                Ok(SwitchKey::generate(&client.context, &secret, *spec)?)
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let mut generator = KeyGenerator::new(&client.context, &secret);
+        let make = |spec| {
+            bar.inc(1);
+            generator.make(spec)
+        };
+        let keys = specs.into_iter().map(make).collect::<Result<_, _>>()?;
         bar.finish_and_clear();
         let keys = EvalKeys { key_pair: secret.id(), keys };
         let files = Bundle::open(bundle)?;
@@ -147,9 +150,33 @@ impl Session {
 
     /// Encrypts, evaluates and decrypts; returns outputs and the server's time.
     pub fn infer(&mut self, values: &Values) -> Result<(Values, std::time::Duration)> {
-        let encrypted = self.client.encrypt(&self.public, values)?;
-        let (answer, report) = self.program.run(&encrypted)?;
+        let (answer, report) = self.run(&self.encrypt(values)?)?;
         Ok((self.client.decrypt(&self.secret, &answer)?, report.duration))
+    }
+
+    /// Encrypts inputs.
+    pub fn encrypt(&self, values: &Values) -> Result<Ciphertexts> {
+        self.client.encrypt(&self.public, values)
+    }
+
+    /// Encrypts the slots of a program's only ciphertext.
+    pub fn encrypt_slots(&self, slots: &[Complex64]) -> Result<Ciphertexts> {
+        let port = self.client.manifest.inputs.first().context("the program has no input")?;
+        let part = self.public.encrypt_slots(&self.client.context, slots, &port.scale, port.level)?;
+        Ok(Ciphertexts { key_pair: self.secret.id(), tensors: vec![(port.name.clone(), vec![part])] })
+    }
+
+    /// Decrypts the slots of a program's first ciphertext.
+    pub fn decrypt_slots(&self, answer: &Ciphertexts) -> Result<Vec<Complex64>> {
+        let parts = answer.tensors.first().and_then(|(_, parts)| parts.first());
+        let part = parts.context("the program has no output")?;
+        let plain = self.secret.decrypt(&self.client.context, part)?;
+        Ok(self.client.context.decode(&plain, part.scale.value(self.client.context.params()))?)
+    }
+
+    /// Evaluates encrypted inputs.
+    pub fn run(&mut self, inputs: &Ciphertexts) -> Result<(Ciphertexts, RunReport)> {
+        Ok(self.program.run(inputs)?)
     }
 }
 

@@ -318,3 +318,72 @@ fn bad_models_are_errors() {
     assert!(error.contains("bootstrapping") && !folder.path().join("bad.ceria").exists(), "{error}");
     assert!(fails(&["compile", "nowhere.onnx", "-o", "bad.ceria"], folder.path()).contains("nowhere.onnx"));
 }
+
+/// A loop that uses more levels than there are, on a toy ring.
+const DEEP: &str = "
+func.func @main(%x: !fhe.tensor<4x8> {fhe.name = \"x\", fhe.range = array<f64: -1.0, 1.0>},
+                %w: !fhe.tensor<1x8> {fhe.name = \"w\", fhe.range = array<f64: -1.0, 1.0>})
+    -> (!fhe.tensor<1x8> {fhe.name = \"y\"}) {
+  %zero = arith.constant 0 : index
+  %one = arith.constant 1 : index
+  %turns = arith.constant 3 : index
+  %end:2 = scf.for %i = %zero to %turns step %one iter_args(%a = %w, %b = %w)
+      -> (!fhe.tensor<1x8>, !fhe.tensor<1x8>) {
+    %rows = fhe.expand %b : !fhe.tensor<1x8> -> !fhe.tensor<4x8>
+    %products = fhe.mul %x, %rows : !fhe.tensor<4x8>, !fhe.tensor<4x8>
+    %sums = fhe.reduce_mean %products over [1] keep_dims : !fhe.tensor<4x8>
+    %cubes = fhe.pow %sums to 3 : !fhe.tensor<4x1>
+    %columns = fhe.expand %cubes : !fhe.tensor<4x1> -> !fhe.tensor<4x8>
+    %pulls = fhe.mul %columns, %x : !fhe.tensor<4x8>, !fhe.tensor<4x8>
+    %step = fhe.reduce_sum %pulls over [0] keep_dims : !fhe.tensor<4x8>
+    %c = fhe.add %b, %step : !fhe.tensor<1x8>, !fhe.tensor<1x8>
+    %d = fhe.sub %c, %a : !fhe.tensor<1x8>, !fhe.tensor<1x8>
+    scf.yield %c, %d : !fhe.tensor<1x8>, !fhe.tensor<1x8>
+  }
+  return %end#0 : !fhe.tensor<1x8>
+}
+";
+
+/// What [`DEEP`] computes.
+fn deep(x: &[[f64; 8]; 4], w: [f64; 8]) -> [f64; 8] {
+    let (mut a, mut b) = (w, w);
+    for _ in 0..3 {
+        let mut c = b;
+        for row in x {
+            let mean = row.iter().zip(&b).map(|(x, b)| x * b).sum::<f64>() / 8.0;
+            c.iter_mut().zip(row).for_each(|(c, x)| *c += mean.powi(3) * x);
+        }
+        let d = std::array::from_fn(|i| c[i] - a[i]);
+        (a, b) = (c, d);
+    }
+    a
+}
+
+#[test]
+fn a_loop_is_bootstrapped() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("deep.mlir"), DEEP).unwrap();
+    let said = succeeds(
+        &["compile", "deep.mlir", "-o", "deep.ceria", "--test-only-log-n", "7", "--cpu-levels", "v2"],
+        folder,
+    );
+    assert!(said.contains("of 12 levels"), "{said}");
+    succeeds(&["keygen", "deep.ceria", "--client-dir", "keys"], folder);
+    let x: [[f64; 8]; 4] =
+        std::array::from_fn(|i| std::array::from_fn(|j| ((3 * i + 5 * j) % 8) as f64 / 4.0 - 1.0));
+    let w: [f64; 8] = std::array::from_fn(|j| 0.9 - j as f64 / 5.0);
+    let mut npz = NpzWriter::new(fs::File::create(folder.join("x.npz")).unwrap());
+    npz.add_array("x", &Array2::from_shape_fn((4, 8), |(i, j)| x[i][j] as f32)).unwrap();
+    npz.add_array("w", &Array2::from_shape_fn((1, 8), |(_, j)| w[j] as f32)).unwrap();
+    npz.finish().unwrap();
+    let encrypt = ["encrypt", "deep.ceria", "--client-dir", "keys", "--input", "x.npz", "-o", "x.ct"];
+    succeeds(&encrypt, folder);
+    succeeds(&["run", "deep.ceria", "--keys", "keys/eval.keys", "--input", "x.ct", "-o", "y.ct"], folder);
+    succeeds(&["decrypt", "deep.ceria", "--client-dir", "keys", "--input", "y.ct", "-o", "y.npz"], folder);
+    let mut npz = NpzReader::new(fs::File::open(folder.join("y.npz")).unwrap()).unwrap();
+    let y: Array2<f32> = npz.by_name("y").unwrap();
+    for (y, expected) in y.iter().zip(deep(&x, w)) {
+        assert!((f64::from(*y) - expected).abs() < 1e-3, "{y} is not {expected}");
+    }
+}

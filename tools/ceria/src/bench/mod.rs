@@ -1,5 +1,6 @@
 //! `ceria bench`: what operations and models take on this machine.
 
+mod bootstrap;
 mod model;
 mod ops;
 mod programs;
@@ -7,7 +8,7 @@ mod programs;
 use anyhow::Result;
 use std::time::Duration;
 
-/// Measure operations or models.
+/// Measure operations, bootstraps or models.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -18,6 +19,8 @@ pub struct Arguments {
 enum Command {
     /// Each homomorphic operation and its parts, compiled as programs are.
     Ops(ops::Arguments),
+    /// Bootstraps: time, precision, keys and memory.
+    Bootstrap(bootstrap::Arguments),
     /// Bundles, on inputs of their models.
     Model(model::Arguments),
 }
@@ -26,6 +29,7 @@ enum Command {
 pub fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.command {
         Command::Ops(arguments) => ops::run(arguments),
+        Command::Bootstrap(arguments) => bootstrap::run(arguments),
         Command::Model(arguments) => model::run(arguments),
     }
 }

@@ -4,7 +4,7 @@ use super::{
     median,
     programs::{Program, Writer, parameters},
 };
-use crate::{client::Client, progress};
+use crate::{client::Client, progress, verify::Session};
 use anyhow::{Context as _, Result, bail};
 use ceria_dialects::bridge::pass::run_pipeline;
 use ceria_lowering::{
@@ -12,8 +12,7 @@ use ceria_lowering::{
     pipelines::{TO_KERNEL, compile::root},
 };
 use ceria_runtime::{
-    client::{Context, PublicKey, SecretKey, SwitchKey, files::EvalKeys},
-    device::{Bundle, LoadOptions, Program as Loaded, RunReport},
+    device::RunReport,
     format::{arrays::write_atomically, manifest::Prediction, params::Params},
 };
 use melior::ir::Module;
@@ -37,12 +36,8 @@ pub struct Arguments {
     /// How often each operation is run.
     #[arg(long, default_value_t = 20)]
     runs: usize,
-    /// The number of threads; all that the machine has by default.
-    #[arg(long)]
-    threads: Option<usize>,
-    /// The code to run: the best for this machine by default.
-    #[arg(long, value_name = "LEVEL")]
-    level: Option<CpuLevel>,
+    #[command(flatten)]
+    machine: Machine,
     /// Also print the time of each kernel.
     #[arg(long)]
     kernels: bool,
@@ -54,8 +49,20 @@ pub struct Arguments {
     keep: Option<PathBuf>,
 }
 
-impl Arguments {
-    fn level(&self) -> Result<CpuLevel> {
+/// What programs are measured on.
+#[derive(clap::Args)]
+pub struct Machine {
+    /// The number of threads; all that the machine has by default.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// The code to run: the best for this machine by default.
+    #[arg(long, value_name = "LEVEL")]
+    level: Option<CpuLevel>,
+}
+
+impl Machine {
+    /// The code to run.
+    pub fn level(&self) -> Result<CpuLevel> {
         let known = CpuLevel::of_this_machine();
         let wanted = match self.level {
             None => known.last().copied().context("this machine runs no code that Ceria makes")?,
@@ -65,6 +72,16 @@ impl Arguments {
             bail!("this machine does not run code for x86-64-{wanted}; leave --level away");
         }
         Ok(wanted)
+    }
+
+    /// The number of threads.
+    pub fn threads(&self) -> usize {
+        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// The processor and the number of threads.
+    pub fn describe(&self) -> String {
+        format!("{}, {} threads", processor(), self.threads())
     }
 }
 
@@ -85,11 +102,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         bail!("--runs has to be at least 1");
     }
     ceria_lowering::register()?;
-    let level = arguments.level()?;
-    let threads =
-        arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let machine = machine();
-    println!("{machine}, {threads} threads, code for x86-64-{level}");
+    let level = arguments.machine.level()?;
+    let threads = arguments.machine.threads();
+    println!("{}, code for x86-64-{level}", arguments.machine.describe());
     let mut rings = Vec::new();
     for &log_n in &arguments.log_n {
         let params = parameters(log_n)?;
@@ -107,7 +122,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     if let Some(path) = &arguments.json {
         let value = json!({
-            "machine": machine, "threads": threads, "code": format!("x86-64-{level}"),
+            "machine": processor(), "threads": threads, "code": format!("x86-64-{level}"),
             "runs": arguments.runs, "rings": rings,
         });
         write_atomically(path, serde_json::to_string_pretty(&value)?.as_bytes())
@@ -117,7 +132,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// The name of this machine's processor.
-fn machine() -> String {
+fn processor() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     name.map_or(std::env::consts::ARCH, |(_, name)| name.trim()).to_string()
@@ -127,7 +142,8 @@ fn log2_of(primes: &[u32]) -> f64 {
     primes.iter().map(|&q| f64::from(q).log2()).sum()
 }
 
-fn describe(params: &Params) -> String {
+/// A parameter set in a line.
+pub fn describe(params: &Params) -> String {
     format!(
         "N = 2^{}, {} primes of {:.0} bits in all, {} special primes, {} digits, log2(PQ) = {:.0}, {:.0} bits of security",
         params.log_n,
@@ -223,7 +239,7 @@ fn measure(arguments: &Arguments, program: &Program, level: CpuLevel, threads: u
 }
 
 /// Compiles a program to a bundle.
-fn compile(program: &Program, level: CpuLevel, path: &Path) -> Result<()> {
+pub fn compile(program: &Program, level: CpuLevel, path: &Path) -> Result<()> {
     let context = ceria_dialects::context();
     let parse =
         |text: &str| Module::parse(&context, text).context("a program of the benchmark does not parse");
@@ -248,16 +264,9 @@ fn compile(program: &Program, level: CpuLevel, path: &Path) -> Result<()> {
 
 /// Runs a bundle on fresh encryptions, with fresh keys.
 fn execute(path: &Path, threads: usize, runs: usize) -> Result<Vec<RunReport>> {
-    let client = Client::open(path)?;
-    let secret = SecretKey::generate(&client.context)?;
-    let public = PublicKey::generate(&client.context, &secret)?;
-    let keys = client
-        .key_specs()
-        .into_iter()
-        .map(|spec| Ok(SwitchKey::generate(&client.context, &secret, spec)?))
-        .collect::<Result<Vec<_>>>()?;
-    let keys = EvalKeys { key_pair: secret.id(), keys };
-    let values: BTreeMap<String, ArrayD<f64>> = client
+    let mut session = Session::open(path, Some(threads))?;
+    let values: BTreeMap<String, ArrayD<f64>> = session
+        .client
         .manifest
         .inputs
         .iter()
@@ -267,10 +276,7 @@ fn execute(path: &Path, threads: usize, runs: usize) -> Result<Vec<RunReport>> {
             (port.name.clone(), ArrayD::from_shape_fn(shape, value))
         })
         .collect();
-    let inputs = client.encrypt(&public, &values)?;
-    let context = Context::new(client.manifest.params.clone())?;
-    let options = LoadOptions { threads: Some(threads) };
-    let mut program = Loaded::load(&Bundle::open(path)?, context, keys, options, |_, _| {})?;
-    program.run(&inputs)?;
-    (0..runs).map(|_| Ok(program.run(&inputs)?.1)).collect()
+    let inputs = session.encrypt(&values)?;
+    session.run(&inputs)?;
+    (0..runs).map(|_| Ok(session.run(&inputs)?.1)).collect()
 }

@@ -1,4 +1,4 @@
-//! The programs that `ceria bench ops` measures, as text.
+//! The programs that `ceria bench` measures, as text.
 //!
 //! Homomorphic operations are `ckks` functions at the top level, which the compiler lowers as it lowers any other.
 //! Their parts (transforms, base conversion, products) are `kernel` functions with one kernel over the limbs of a
@@ -122,6 +122,17 @@ impl<'p> Writer<'p> {
             types.join(", "),
             values.join(", "),
             plain.join(", ")
+        ))
+    }
+
+    /// A function of one ciphertext; `body` writes the operation that its result comes from, given the operand and the
+    /// result's type.
+    pub fn unary(&self, [from, to]: &[String; 2], body: impl FnOnce(&str, &str) -> String) -> String {
+        self.module(&format!(
+            "func.func @main(%x: {from} {}) -> ({to} {}) {{\n  %y = {}\n  return %y : {to}\n}}",
+            self.port("input", 0),
+            self.port("output", 0),
+            body("%x", to)
         ))
     }
 
