@@ -5,7 +5,9 @@
 //! program then needs a larger one, layouts are made again.
 
 use super::{
-    LEVELS, Placement, TO_KERNEL_TEXT, evaluate, expand_bootstraps, place, prepare_text, to_ckks,
+    LEVELS, Placement, TO_KERNEL_TEXT,
+    evaluate::{self, Noise},
+    expand_bootstraps, place, prepare_text, to_ckks,
     weights::{Values, externalize},
 };
 use crate::fhe_to_ckks::signature::tensors;
@@ -46,6 +48,8 @@ pub struct Options {
     pub margin: f64,
     /// Bits of precision wanted of results; activations are approximated as well, up to `max_degree`.
     pub precision: f64,
+    /// Whether it is an error if that precision is not predicted.
+    pub strict: bool,
     /// The largest degree of a polynomial.
     pub max_degree: i64,
     /// The smallest log2 of the ring degree.
@@ -95,6 +99,7 @@ impl Default for Options {
             calibrate: None,
             margin: 0.1,
             precision: 8.0,
+            strict: false,
             max_degree: 31,
             min_log_n: 12,
             bootstraps: Bootstraps::default(),
@@ -118,13 +123,15 @@ pub enum CompileError {
     Parameters(#[from] SearchError),
     /// The parameters are not precise enough.
     #[error(
-        "bootstrapped results would have {bits:.1} bits of precision, {wanted:.1} are wanted: ask for fewer (--precision)"
+        "outputs would have {bits:.1} bits of precision, {wanted:.1} are wanted; most is lost by {origin}"
     )]
     Precision {
-        /// What encryption leaves.
+        /// What errors leave.
         bits: f64,
         /// What was asked for, or what approximations leave.
         wanted: f64,
+        /// What makes most of the error.
+        origin: String,
     },
     /// The passes left something unexpected.
     #[error("{0}")]
@@ -163,15 +170,23 @@ pub fn to_placed<'c>(
     };
     let search =
         SearchOptions { min_log_n: options.min_log_n, max_log_n: largest, ..SearchOptions::default() };
-    let estimate = Params::search(depth(root(&compiler.prepared)), 30, 36, &search);
+    let depth = depth(root(&compiler.prepared));
+    // Whether it fits is estimated with levels as large as one prime can be, where to begin with the smallest that are
+    // tried.
+    let estimate = Params::search(depth, 30, 36, &search)
+        .map(|fits| Params::search(depth, 20, 26, &search).unwrap_or(fits));
     let (placed, prediction) = match (options.bootstraps, estimate) {
         (Bootstraps::Always, _) | (Bootstraps::Auto, Err(SearchError::TooDeep { .. })) => {
             compiler.with_bootstraps()?
         }
         (Bootstraps::Auto, Ok(estimate)) => match compiler.without_bootstraps(estimate.log_n, largest) {
             Ok(placed) => placed,
-            // The estimate was too low. If bootstraps do not help either, the first error says more.
-            Err(error) => compiler.with_bootstraps().map_err(|_| error)?,
+            Err(error @ CompileError::Precision { .. }) => return Err(error),
+            // The estimate was too low. If the program is no better with bootstraps, the first error says more.
+            Err(error) => compiler.with_bootstraps().map_err(|later| match later {
+                CompileError::Precision { .. } => later,
+                _ => error,
+            })?,
         },
         (_, estimate) => compiler.without_bootstraps(estimate?.log_n, largest)?,
     };
@@ -223,13 +238,13 @@ impl<'c> Compiler<'c, '_> {
             (self.step)("predicting the precision");
             let noise = noise(root(&candidate), options)?;
             // The selection sees errors on small inputs; those on inputs of full size may be larger.
-            let missed = wanted + noise.log2();
+            let missed = wanted + noise.deviation.log2();
             if missed > MISSED && more == 0.0 {
                 more = missed;
                 continue;
             }
             self.remarks.extend(said);
-            return Ok((candidate, prediction(approximated.exp2().recip(), noise)));
+            return Ok((candidate, self.prediction(approximated.exp2().recip(), &noise)?));
         }
     }
 
@@ -256,13 +271,34 @@ impl<'c> Compiler<'c, '_> {
         (self.step)("predicting the precision");
         let approximation = approximation(root(&self.original), root(&candidate), options)?;
         let noise = noise(root(&candidate), options)?;
-        // These parameters have one precision.
+        let prediction = self.prediction(approximation, &noise)?;
+        // These parameters have one precision, which may be too little to tell results from errors.
         let wanted = options.precision.exp2().recip().max(approximation);
-        if noise > wanted {
-            return Err(CompileError::Precision { bits: -noise.log2(), wanted: -wanted.log2() });
+        if noise.deviation > wanted {
+            return Err(CompileError::Precision {
+                bits: -noise.deviation.log2(),
+                wanted: -wanted.log2(),
+                origin: noise.source,
+            });
         }
         self.remarks.extend(said);
-        Ok((candidate, prediction(approximation, noise)))
+        Ok((candidate, prediction))
+    }
+
+    /// What is predicted of the outputs, unless that is less than it has to be.
+    fn prediction(&self, approximation: f64, noise: &Noise) -> Result<Prediction, CompileError> {
+        let encryption = LARGEST_DEVIATION * noise.deviation;
+        let error = approximation + encryption;
+        let (bits, wanted) = (-error.log2(), self.options.precision);
+        if self.options.strict && bits < wanted {
+            let origin = if approximation > encryption {
+                "the polynomials that stand for activations: raise --max-degree".into()
+            } else {
+                noise.source.clone()
+            };
+            return Err(CompileError::Precision { bits, wanted, origin });
+        }
+        Ok(Prediction { precision_bits: Some(bits), max_error: Some(error), seconds: None })
     }
 
     /// A program of unplaced ciphertexts of half as many slots as this degree, and what passes said.
@@ -274,11 +310,6 @@ impl<'c> Compiler<'c, '_> {
 }
 
 /// The error to expect, from that of approximations and the deviation of that of encryption.
-fn prediction(approximation: f64, noise: f64) -> Prediction {
-    let error = approximation + LARGEST_DEVIATION * noise;
-    Prediction { precision_bits: Some(-error.log2()), max_error: Some(error), seconds: None }
-}
-
 /// The largest ring that is taken to spare bootstraps: in the next one keys and ciphertexts are more than twice
 /// as large, and no faster than bootstraps in this one.
 const LARGEST_WITHOUT_BOOTSTRAPS: u32 = 16;
@@ -291,7 +322,7 @@ const PROBES: usize = 3;
 /// The size of the random inputs on which noise is estimated.
 const PROBE_SIZE: f64 = 0.02;
 /// Bits by which encryption is asked to be more precise than approximations are.
-const BELOW_APPROXIMATION: f64 = 4.0;
+const BELOW_APPROXIMATION: f64 = 3.5;
 /// Bits by which the precision wanted may be missed.
 const MISSED: f64 = 0.5;
 /// The largest of a few thousand errors of a normal law, in standard deviations.
@@ -361,10 +392,10 @@ fn approximation(
 
 /// The standard deviation of the error of encryption on an input that is a calibration sample, or random numbers in the
 /// arguments' ranges. One input is enough: the deviation is already a mean over slots.
-fn noise(placed: OperationRef<'_, '_>, options: &Options) -> Result<f64, CompileError> {
+fn noise(placed: OperationRef<'_, '_>, options: &Options) -> Result<Noise, CompileError> {
     match probes(placed, options, 1)?.first() {
         Some(inputs) => evaluate::noise(placed, inputs),
-        None => Ok(0.0),
+        None => Ok(Noise::default()),
     }
 }
 

@@ -48,14 +48,24 @@ fn packed(function: OperationRef<'_, '_>, inputs: &[ArrayD<f64>]) -> Result<Vec<
     Ok(arguments)
 }
 
-/// The largest standard deviation of the error of encryption in an output of a placed program on these inputs.
-pub fn noise(module: OperationRef<'_, '_>, inputs: &[ArrayD<f64>]) -> Result<f64, CompileError> {
+/// The error of encryption in a program's outputs.
+#[derive(Clone, Debug, Default)]
+pub struct Noise {
+    /// The largest standard deviation.
+    pub deviation: f64,
+    /// The op that makes most of it.
+    pub source: String,
+}
+
+/// The error of encryption in the outputs of a placed program on these inputs.
+pub fn noise(module: OperationRef<'_, '_>, inputs: &[ArrayD<f64>]) -> Result<Noise, CompileError> {
     let (function, name) = entry(module)?;
     let params = params_of(module).ok_or_else(|| internal("the program has no parameters"))?;
     let weights = Weights::of(module);
     let read = |name: &str| weights.get(name).map_err(|e| e.to_string());
     let trace = Trace::on(module, name, &read, packed(function, inputs)?)?;
-    Ok(trace.errors(&params).into_iter().fold(0.0, f64::max))
+    let source = trace.loudest(&params).map_or_else(String::new, |(source, _)| source.into());
+    Ok(Noise { deviation: trace.errors(&params).into_iter().fold(0.0, f64::max), source })
 }
 
 /// Annotates the bootstraps of a placed program with what runs on these inputs show.

@@ -25,7 +25,8 @@ pub static PASS: PassDescriptor = PassDescriptor {
     summary: "Predict the standard deviation of the error of each result",
     description: "Runs `entry` once in the clear on random inputs in [-size, size] and follows the scheme's errors \
         through it: encryption, roundings of rescales, key switches and encodings. The standard deviation in a real \
-        slot of each result is the function's attribute `ckks.error`; with `report=true` it is a remark too.\n\n\
+        slot of each result is the function's attribute `ckks.error`; with `report=true` it is a remark too, and so is \
+        which op makes most of the largest.\n\n\
         ```mlir\n\
         func.func @main(%x: !ckks.ct<1, S(1)>) -> !ckks.ct<0, S(0)> attributes {ckks.error = array<f64: 1.1e-06>}\n\
         ```",
@@ -43,7 +44,8 @@ fn run(module: OperationRef<'_, '_>, options: &OptionValues) -> Result<(), PassE
     let params = params_of(module)
         .ok_or_else(|| PassError::op(&module, "has no parameters (run ckks-select-params before)"))?;
     let entry = entry(module, options.text("entry"))?;
-    let errors = estimate(module, entry, &params, options.float("size"))?.errors(&params);
+    let trace = estimate(module, entry, &params, options.float("size"))?;
+    let errors = trace.errors(&params);
     set_attribute(entry, ERROR, make_floats(context_of(module), &errors));
     if options.bool("report") {
         for (index, error) in errors.iter().enumerate() {
@@ -51,6 +53,10 @@ fn run(module: OperationRef<'_, '_>, options: &OptionValues) -> Result<(), PassE
                 "result {index} has an error of {error:.3e}, {:.1} bits of precision",
                 precision_bits(*error)
             );
+            emit_remark(entry.location(), &text);
+        }
+        if let Some((source, part)) = trace.loudest(&params) {
+            let text = format!("{:.0} % of the largest error's variance is from {source}", 100.0 * part);
             emit_remark(entry.location(), &text);
         }
     }

@@ -20,12 +20,13 @@ use ceria_dialects::{
     interpret::{Datum, Evaluator, Frame, Interpreter, name_of},
 };
 use ceria_runtime::format::params::Params;
-use melior::ir::OperationRef;
+use melior::ir::{OperationRef, operation::OperationLike};
 use num_complex::Complex64;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     rc::Rc,
 };
 
@@ -37,6 +38,8 @@ const PROBES: usize = 4;
 pub struct Trace {
     /// What is added where, in the order of the run.
     additions: Vec<Vec<Addition>>,
+    /// The ops that add it: their names and locations.
+    sources: Vec<String>,
     /// For each output and value: the mean over the output's used slots of the squares of what the value's error is
     /// multiplied by.
     gains: Vec<Vec<f64>>,
@@ -114,7 +117,7 @@ impl Trace {
             let placement = ty.placement().ok_or_else(|| PassError::op(&op, "is not placed"))?;
             inputs.push(tracer.push(
                 Origin::Fresh,
-                vec![Addition::Fresh(placement)],
+                (vec![Addition::Fresh(placement)], "encryption".into()),
                 Datum::object(slots),
             )?);
         }
@@ -142,6 +145,26 @@ impl Trace {
     /// The standard deviation of the error in the real slots of each output, over the slots that are used.
     pub fn errors(&self, params: &Params) -> Vec<f64> {
         self.errors_of(params, |_| true)
+    }
+
+    /// The ops that make most of the error of the worst output, all that have one name and location together, and their
+    /// part of its variance.
+    pub fn loudest(&self, params: &Params) -> Option<(&str, f64)> {
+        let errors = self.errors(params);
+        let worst = (0..errors.len()).max_by(|a, b| errors[*a].total_cmp(&errors[*b]))?;
+        let mut parts = BTreeMap::<&str, f64>::new();
+        for ((gain, additions), source) in self.gains[worst]
+            .iter()
+            .zip(&self.additions)
+            .zip(&self.sources)
+            .filter(|((gain, _), _)| **gain > 0.0)
+        {
+            let variance: f64 = additions.iter().map(|a| a.variance(params)).sum();
+            *parts.entry(source).or_default() += gain * variance;
+        }
+        let all: f64 = parts.values().sum();
+        let (source, part) = parts.into_iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
+        (part > 0.0).then_some((source, part / all))
     }
 
     /// The part of [`Trace::errors`] that some additions make.
@@ -282,7 +305,12 @@ struct Tracer<'w> {
 struct SharedTracer<'w>(Rc<Tracer<'w>>);
 
 impl Tracer<'_> {
-    fn push(&self, origin: Origin, additions: Vec<Addition>, slots: Datum) -> Result<Datum, String> {
+    fn push(
+        &self,
+        origin: Origin,
+        (additions, source): (Vec<Addition>, String),
+        slots: Datum,
+    ) -> Result<Datum, String> {
         let mut trace = self.trace.borrow_mut();
         let mut tape = self.tape.borrow_mut();
         let values = slots.get::<Slots>()?;
@@ -290,6 +318,7 @@ impl Tracer<'_> {
             trace.largest = trace.largest.max(largest(values));
         }
         trace.additions.push(additions);
+        trace.sources.push(source);
         tape.push(Node { origin, slots: values.0.len() });
         let node = tape.len() - 1;
         Ok(Datum::object(Traced { slots, node }))
@@ -310,7 +339,8 @@ impl Tracer<'_> {
         let mut recorded = Vec::with_capacity(results.len());
         for (index, result) in results.into_iter().enumerate() {
             let additions = self.exact.additions(op, index, &slots, frame)?;
-            recorded.push(self.push(self.origin(op, index, &traced, frame)?, additions, result)?);
+            let source = format!("{} at {}", name_of(op), op.location());
+            recorded.push(self.push(self.origin(op, index, &traced, frame)?, (additions, source), result)?);
         }
         Ok(recorded)
     }

@@ -184,8 +184,14 @@ pub fn place(graph: &Graph, model: &Model) -> Result<Placement, TooDeep> {
     Ok(graph.finish(model, &bootstrapped))
 }
 
-/// Bootstraps every value that has no level left when an op needs one, in program order.
+/// Bootstraps every value that has no level left when an op needs one, in program order. Levels are counted from the one
+/// at which bootstraps start, which every value has to keep as it may be bootstrapped later.
 pub fn greedy(graph: &Graph, model: &Model) -> Result<Placement, TooDeep> {
+    let reach = model.levels - model.start;
+    let wanted = |ask: Ask, after: Level| match ask {
+        Ask::Above(more) => more + after,
+        Ask::Level(level) => level.saturating_sub(model.start),
+    };
     // The levels that each use takes before there is a value that can be bootstrapped.
     let mut held: Vec<Level> = vec![0; graph.values.len()];
     let hold = |op: &Op, held: &[Level]| {
@@ -195,40 +201,34 @@ pub fn greedy(graph: &Graph, model: &Model) -> Result<Placement, TooDeep> {
     for op in graph.ops.iter().rev() {
         let after = hold(op, &held);
         for &(value, ask) in &op.operands {
-            let wanted = match ask {
-                Ask::Above(more) => more + after,
-                Ask::Level(level) => level,
-            };
-            held[value] = held[value].max(wanted);
+            held[value] = held[value].max(wanted(ask, after));
         }
     }
-    let mut levels: Vec<Level> = graph.values.iter().map(|value| value.cap).collect();
+    let from_start = |level: Level| level.saturating_sub(model.start);
+    let mut levels: Vec<Level> = graph.values.iter().map(|value| from_start(value.cap)).collect();
     let mut bootstrapped = vec![false; graph.values.len()];
     for op in &graph.ops {
-        let mut own = model.levels;
+        let mut own = reach;
         let after = hold(op, &held);
         for &(value, ask) in &op.operands {
-            let wanted = match ask {
-                Ask::Above(more) => more + after,
-                Ask::Level(level) => level,
-            };
+            let wanted = wanted(ask, after);
             if levels[value] < wanted {
-                if !graph.values[value].candidate || model.levels < wanted {
+                if !graph.values[value].candidate || reach < wanted {
                     return Err(TooDeep { value });
                 }
                 bootstrapped[value] = true;
-                levels[value] = model.levels;
+                levels[value] = reach;
             }
             if let Ask::Above(more) = ask {
                 own = own.min(levels[value] - more);
             }
         }
         for &result in &op.results {
-            levels[result] = own.min(graph.values[result].cap);
+            levels[result] = own.min(from_start(graph.values[result].cap));
         }
     }
     for (value, info) in graph.values.iter().enumerate() {
-        if info.demand.is_some_and(|demand| levels[value] < demand) {
+        if info.demand.is_some_and(|demand| levels[value] < from_start(demand)) {
             return Err(TooDeep { value });
         }
     }

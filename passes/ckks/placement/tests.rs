@@ -125,9 +125,11 @@ fn random(ops: usize, reach: usize, model: &Model, seed: u64) -> Graph {
 
 #[test]
 fn random_programs_are_near_the_best() {
-    let model = Model { levels: 2, ..MODEL };
     let (mut sum, mut best, mut plain) = (0.0, 0.0, 0.0);
-    for seed in 0..40 {
+    for seed in 0..60 {
+        // Bootstraps that start at level 0, and ones that start at level 1.
+        let start = u32::from(seed % 3 == 0);
+        let model = Model { levels: 2 + start, start, ..MODEL };
         let graph = random(9, 1 + seed as usize % 4, &model, seed);
         let placement = place(&graph, &model).unwrap();
         assert!(is_legal(&graph, &model, &placement), "{seed}: {graph:?} {placement:?}");

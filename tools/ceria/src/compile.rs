@@ -30,9 +30,9 @@ pub struct Arguments {
     /// By which part of its width a calibrated range is widened on both sides.
     #[arg(long, default_value_t = Options::default().margin)]
     margin: f64,
-    /// Bits of precision wanted of the outputs.
-    #[arg(long, default_value_t = Options::default().precision, value_name = "BITS")]
-    precision: f64,
+    /// Bits of precision wanted of the outputs: less is an error. By default 8 are aimed at, and what is reached is said.
+    #[arg(long, value_name = "BITS")]
+    precision: Option<f64>,
     /// The largest degree of a polynomial that stands for an activation.
     #[arg(long, default_value_t = Options::default().max_degree)]
     max_degree: i64,
@@ -80,7 +80,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if arguments.devices != 1 {
         bail!("bundles for several devices cannot be made by this version; use --devices 1");
     }
-    if !(1.0..=40.0).contains(&arguments.precision) {
+    if arguments.precision.is_some_and(|bits| !(1.0..=40.0).contains(&bits)) {
         bail!("--precision has to be between 1 and 40 bits");
     }
     if !(0.0..=10.0).contains(&arguments.margin) {
@@ -93,7 +93,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let options = Options {
         calibrate: arguments.calibrate.clone(),
         margin: arguments.margin,
-        precision: arguments.precision,
+        precision: arguments.precision.unwrap_or(Options::default().precision),
+        strict: arguments.precision.is_some(),
         max_degree: arguments.max_degree,
         bootstraps: match arguments.bootstraps {
             Bootstraps::Auto => compile::Bootstraps::Auto,

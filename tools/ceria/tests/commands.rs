@@ -316,6 +316,15 @@ fn bad_models_are_errors() {
     fs::write(folder.path().join("deep.mlir"), deep).unwrap();
     let error = fails(&["compile", "deep.mlir", "-o", "bad.ceria", "--bootstraps", "never"], folder.path());
     assert!(error.contains("bootstrapping") && !folder.path().join("bad.ceria").exists(), "{error}");
+    let coarse = "func.func @main(%x: !fhe.tensor<4> {fhe.name = \"x\", fhe.range = array<f64: -8.0, 8.0>})
+        -> (!fhe.tensor<4> {fhe.name = \"y\"}) {
+      %0 = fhe.activation sigmoid %x : !fhe.tensor<4>
+      return %0 : !fhe.tensor<4>
+    }";
+    fs::write(folder.path().join("coarse.mlir"), coarse).unwrap();
+    let coarse = ["compile", "coarse.mlir", "-o", "bad.ceria", "--precision", "12", "--max-degree", "7"];
+    let error = fails(&coarse, folder.path());
+    assert!(error.contains("12.0 are wanted") && error.contains("raise --max-degree"), "{error}");
     assert!(fails(&["compile", "nowhere.onnx", "-o", "bad.ceria"], folder.path()).contains("nowhere.onnx"));
 }
 
@@ -369,6 +378,9 @@ fn a_loop_is_bootstrapped() {
         folder,
     );
     assert!(said.contains("of 12 levels"), "{said}");
+    let imprecise = ["compile", "deep.mlir", "-o", "no.ceria", "--test-only-log-n", "7", "--precision", "30"];
+    let said = fails(&imprecise, folder);
+    assert!(said.contains("bits of precision, 30.0 are wanted; most is lost by ckks."), "{said}");
     succeeds(&["keygen", "deep.ceria", "--client-dir", "keys"], folder);
     let x: [[f64; 8]; 4] =
         std::array::from_fn(|i| std::array::from_fn(|j| ((3 * i + 5 * j) % 8) as f64 / 4.0 - 1.0));
