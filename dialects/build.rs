@@ -1,9 +1,10 @@
 //! Turns the dialects' TableGen files into C++ classes and into the glue between those and Rust.
 //!
 //! For each dialect `d` the records of `d/D.td` say which ops declare verifiers, folders, canonicalisation
-//! patterns or type inference. The generated C++ calls one `extern "C"` function of a regular name for each
+//! patterns, type inference or interfaces. The generated C++ calls one `extern "C"` function of a regular name for each
 //! (`ceria_verify_ckks_add`), which the Rust macros of `bridge/hooks.rs` define; a missing one is a link error.
-//! For each type and attribute the build generates a Rust wrapper with a checked constructor and getters.
+//! For each type and attribute the build generates a Rust wrapper with a checked constructor and getters, and for each op
+//! interface a view of the ops that implement it.
 
 #[path = "bridge/build/glue.rs"]
 mod glue;
@@ -63,6 +64,13 @@ fn run() -> Result<(), Box<dyn Error>> {
         for kind in ["dialect", "typedef", "attrdef", "op", "enum"] {
             for part in ["decls", "defs"] {
                 tools.generate(&td, folder, stem, kind, part)?;
+            }
+        }
+        if !dialect.interfaces.is_empty() {
+            // Only interfaces of the file itself are written.
+            let td = Path::new(folder).join(format!("{stem}Interfaces.td"));
+            for part in ["decls", "defs"] {
+                tools.generate(&td, folder, stem, "op-interface", part)?;
             }
         }
         write_if_changed(&out.join(format!("{stem}.h")), &glue::header(&dialect))?;

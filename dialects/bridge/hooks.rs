@@ -1,4 +1,5 @@
-//! The functions that MLIR's C++ calls in Rust: verifiers, folders, canonicalisation patterns, type inference.
+//! The functions that MLIR's C++ calls in Rust: verifiers, folders, canonicalisation patterns, type inference, methods of
+//! op interfaces.
 //!
 //! Each macro defines the one `extern "C"` symbol that the glue generated from TableGen expects; a missing hook is a
 //! link error. Hooks run in parallel on several threads, so they are plain functions. No panic crosses into
@@ -19,7 +20,7 @@ use mlir_sys::{
 use std::{
     collections::BTreeMap,
     ffi::{CString, c_void},
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::RwLock,
 };
 
@@ -449,6 +450,64 @@ macro_rules! infer_types {
     };
 }
 
+/// How C++ calls a method of an op interface.
+pub type CallInterface = unsafe extern "C" fn(MlirOperation, *const c_void, *mut c_void);
+
+/// What a method of an op interface leaves for its caller: a result, or a panic to go on with.
+type Outcome<R> = Option<std::thread::Result<R>>;
+
+/// Calls a method of an op interface. A panic of the implementation goes on here: none crosses C++.
+///
+/// # Safety
+///
+/// The op implements the interface, and its method is a `RustMethod` from `A` to `R`.
+pub unsafe fn call_interface<A, R>(method: CallInterface, op: OperationRef<'_, '_>, argument: &A) -> R {
+    let mut outcome: Outcome<R> = None;
+    unsafe { method(op.to_raw(), std::ptr::from_ref(argument).cast(), (&raw mut outcome).cast()) };
+    match outcome {
+        Some(Ok(result)) => result,
+        Some(Err(panic)) => resume_unwind(panic),
+        None => unreachable!("the generated method of an interface calls its hook"),
+    }
+}
+
+/// Runs an implementation of a method.
+///
+/// # Safety
+///
+/// Called through [`call_interface`] with the same `A` and `R`.
+pub unsafe fn run_interface<A, R>(
+    op: MlirOperation,
+    argument: *const c_void,
+    result: *mut c_void,
+    implementation: for<'c, 'a, 'x> fn(OperationRef<'c, 'a>, &'x A) -> R,
+) {
+    let (op, argument) = unsafe { (OperationRef::from_raw(op), &*argument.cast::<A>()) };
+    let outcome = catch_unwind(AssertUnwindSafe(|| implementation(op, argument)));
+    unsafe { *result.cast::<Outcome<R>>() = Some(outcome) };
+}
+
+/// Implements a method of an op interface for ops: `interface_method!(ckks::level_effect::effect, [ckks_add, ckks_sub],
+/// |op, argument| ...)`, with the method's argument behind a reference.
+#[macro_export]
+macro_rules! interface_method {
+    ($dialect:ident::$interface:ident::$method:ident, [$($name:ident),+ $(,)?], $implementation:expr) => {
+        $(const _: () = {
+            #[unsafe(export_name = concat!(
+                "ceria_", stringify!($interface), "_", stringify!($method), "_", stringify!($name)
+            ))]
+            extern "C" fn hook(
+                op: ::mlir_sys::MlirOperation,
+                argument: *const ::std::ffi::c_void,
+                result: *mut ::std::ffi::c_void,
+            ) {
+                let implementation: $crate::bridge::generated::$dialect::$interface::$method = $implementation;
+                unsafe { $crate::bridge::hooks::run_interface(op, argument, result, implementation) }
+            }
+        };)+
+    };
+}
+
 /// Makes the constant op of a dialect from an attribute: a function of context, value, type and location that
 /// returns the detached op, or none.
 #[macro_export]
@@ -498,4 +557,6 @@ pub unsafe fn run_materializer(
     }
 }
 
-pub use crate::{canonicalizer, constant_materializer, folder, infer_types, region_verifier, verifier};
+pub use crate::{
+    canonicalizer, constant_materializer, folder, infer_types, interface_method, region_verifier, verifier,
+};

@@ -57,11 +57,11 @@ fn insert_dialect(name: &str, registry: Option<mlir_sys::MlirDialectRegistry>) -
 /// Wrappers that the build generates from the dialects' TableGen files.
 pub mod generated {
     mod support {
-        pub use super::super::hooks::{PushText, run_definition_verifier};
+        pub use super::super::hooks::{PushText, call_interface, run_definition_verifier};
         pub use ceria_runtime::format::text::TextParam;
         pub use melior::{
             Context,
-            ir::{Attribute, AttributeLike, Type, TypeLike},
+            ir::{Attribute, AttributeLike, OperationRef, Type, TypeLike},
         };
 
         /// The text behind a string reference of MLIR, which lives as long as the context.

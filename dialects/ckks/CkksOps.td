@@ -6,6 +6,7 @@
 include "ckks/CkksDialect.td"
 include "ckks/CkksTypes.td"
 include "ckks/CkksAttrs.td"
+include "ckks/CkksInterfaces.td"
 include "mlir/IR/BuiltinAttributes.td"
 include "mlir/IR/OpAsmInterface.td"
 include "mlir/IR/SymbolInterfaces.td"
@@ -19,10 +20,15 @@ include "mlir/Interfaces/SideEffectInterfaces.td"
 class Ckks_Op<string opMnemonic, list<Trait> traits = []>
     : Op<Ckks_Dialect, opMnemonic, traits>;
 
-// An operation on slots: no effects, result types follow from the operands.
-class Ckks_PureOp<string opMnemonic, list<Trait> traits = []>
+// An operation on slots: no effects, known to the analyses of levels and errors.
+class Ckks_SlotOp<string opMnemonic, list<Trait> traits = []>
     : Ckks_Op<opMnemonic, [Pure, OpAsmOpInterface,
-          DeclareOpInterfaceMethods<InferTypeOpInterface>] # traits>;
+          DeclareOpInterfaceMethods<Ckks_LevelEffect>,
+          DeclareOpInterfaceMethods<Ckks_NoiseTransfer>] # traits>;
+
+// An operation on slots whose result types follow from the operands.
+class Ckks_PureOp<string opMnemonic, list<Trait> traits = []>
+    : Ckks_SlotOp<opMnemonic, [DeclareOpInterfaceMethods<InferTypeOpInterface>] # traits>;
 
 class Ckks_BinaryOp<string opMnemonic, list<Trait> traits = []>
     : Ckks_PureOp<opMnemonic, traits> {
@@ -202,7 +208,7 @@ def Ckks_MulIntOp : Ckks_PureOp<"mul_int"> {
 // Size, level and scale
 //===----------------------------------------------------------------------===//
 
-def Ckks_RelinearizeOp : Ckks_UnaryOp<"relinearize"> {
+def Ckks_RelinearizeOp : Ckks_UnaryOp<"relinearize", [DeclareOpInterfaceMethods<Ckks_UsesKeys>]> {
   let summary = "bring a ciphertext back to two components";
   let description = [{
     Switches the components from the third on back to the secret key itself. Uses the
@@ -247,7 +253,7 @@ def Ckks_LevelReduceOp : Ckks_PureOp<"level_reduce"> {
   let hasCanonicalizer = 1;
 }
 
-def Ckks_AdjustOp : Ckks_Op<"adjust", [Pure, OpAsmOpInterface]> {
+def Ckks_AdjustOp : Ckks_SlotOp<"adjust"> {
   let summary = "bring a ciphertext to a lower level and another scale";
   let description = [{
     The result is at least one level below the operand, at any scale:
@@ -270,7 +276,7 @@ def Ckks_AdjustOp : Ckks_Op<"adjust", [Pure, OpAsmOpInterface]> {
 // Slots
 //===----------------------------------------------------------------------===//
 
-def Ckks_RotateOp : Ckks_PureOp<"rotate"> {
+def Ckks_RotateOp : Ckks_PureOp<"rotate", [DeclareOpInterfaceMethods<Ckks_UsesKeys>]> {
   let summary = "rotate the slots to the left";
   let description = [{
     Slot `j` of the result is slot `j + step` of the operand, modulo the number of
@@ -289,7 +295,7 @@ def Ckks_RotateOp : Ckks_PureOp<"rotate"> {
   let hasCanonicalizer = 1;
 }
 
-def Ckks_HoistedRotateOp : Ckks_PureOp<"hoisted_rotate"> {
+def Ckks_HoistedRotateOp : Ckks_PureOp<"hoisted_rotate", [DeclareOpInterfaceMethods<Ckks_UsesKeys>]> {
   let summary = "several rotations of one ciphertext";
   let description = [{
     One result a step; the rotations share the decomposition and mod-up of the operand.
@@ -306,7 +312,7 @@ def Ckks_HoistedRotateOp : Ckks_PureOp<"hoisted_rotate"> {
   let hasCanonicalizer = 1;
 }
 
-def Ckks_ConjugateOp : Ckks_UnaryOp<"conjugate"> {
+def Ckks_ConjugateOp : Ckks_UnaryOp<"conjugate", [DeclareOpInterfaceMethods<Ckks_UsesKeys>]> {
   let summary = "complex conjugate of every slot";
   let description = [{
     The operand has two components. Uses the conjugation key at the operand's level.
@@ -334,7 +340,7 @@ def Ckks_MulIOp : Ckks_UnaryOp<"mul_i"> {
 // Bootstrapping
 //===----------------------------------------------------------------------===//
 
-def Ckks_BootstrapOp : Ckks_Op<"bootstrap", [Pure, OpAsmOpInterface]> {
+def Ckks_BootstrapOp : Ckks_SlotOp<"bootstrap"> {
   let summary = "raise a ciphertext to a higher level";
   let description = [{
     The result has the operand's slots at level `target_level` and its canonical scale.
@@ -360,7 +366,7 @@ def Ckks_BootstrapOp : Ckks_Op<"bootstrap", [Pure, OpAsmOpInterface]> {
   let hasVerifier = 1;
 }
 
-def Ckks_ModRaiseOp : Ckks_Op<"mod_raise", [Pure, OpAsmOpInterface]> {
+def Ckks_ModRaiseOp : Ckks_SlotOp<"mod_raise"> {
   let summary = "read a ciphertext of level 0 at a higher level";
   let description = [{
     The residues modulo `Q0`, the product of level 0's primes, are read as integers between
@@ -378,7 +384,7 @@ def Ckks_ModRaiseOp : Ckks_Op<"mod_raise", [Pure, OpAsmOpInterface]> {
   let hasVerifier = 1;
 }
 
-def Ckks_SwitchSecretOp : Ckks_PureOp<"switch_secret"> {
+def Ckks_SwitchSecretOp : Ckks_PureOp<"switch_secret", [DeclareOpInterfaceMethods<Ckks_UsesKeys>]> {
   let summary = "go to the ephemeral sparse secret, or back";
   let description = [{
     `sparse` switches a ciphertext at level 0 from the client's secret to the sparse one of
@@ -397,7 +403,7 @@ def Ckks_SwitchSecretOp : Ckks_PureOp<"switch_secret"> {
   let hasVerifier = 1;
 }
 
-def Ckks_SetScaleOp : Ckks_Op<"set_scale", [Pure, OpAsmOpInterface]> {
+def Ckks_SetScaleOp : Ckks_SlotOp<"set_scale"> {
   let summary = "read a ciphertext at another scale";
   let description = [{
     The polynomials stay; the slots are multiplied by the old scale over the new one.
@@ -482,7 +488,8 @@ def Ckks_VectorOp : Ckks_Op<"vector", [Symbol]> {
   let hasVerifier = 1;
 }
 
-def Ckks_EncodeOp : Ckks_Op<"encode", [Pure, OpAsmOpInterface]> {
+def Ckks_EncodeOp : Ckks_Op<"encode", [Pure, OpAsmOpInterface,
+    DeclareOpInterfaceMethods<Ckks_NoiseTransfer>]> {
   let summary = "one part of a vector as a plaintext";
   let description = [{
     ```mlir
@@ -495,7 +502,7 @@ def Ckks_EncodeOp : Ckks_Op<"encode", [Pure, OpAsmOpInterface]> {
   let hasVerifier = 1;
 }
 
-def Ckks_LinearTransformOp : Ckks_Op<"linear_transform", [Pure, OpAsmOpInterface]> {
+def Ckks_LinearTransformOp : Ckks_SlotOp<"linear_transform", [DeclareOpInterfaceMethods<Ckks_UsesKeys>]> {
   let summary = "apply a matrix of slots";
   let description = [{
     By baby and giant steps: the inputs are rotated by the matrix's baby steps, multiplied

@@ -5,10 +5,11 @@
 //! errors; the verifier has seen to them.
 
 use super::{
+    NoiseTransfer,
     attributes::{float, floats, int, ints, symbol},
     bootstrap,
     matrix::{Matrix, Vector, Weights},
-    noise::{self, Addition},
+    noise::{self, Addition, Transfer},
     types::{Placement, ct},
 };
 use crate::{
@@ -144,12 +145,13 @@ impl<'w> Ckks<'w> {
         operands: &[&Slots],
         frame: &Frame<'_, '_>,
     ) -> Result<Vec<Addition>, String> {
-        let mean_squares: Vec<f64> = operands.iter().map(|slots| slots.mean_square()).collect();
-        let moved = match name_of(op).as_str() {
-            "ckks.linear_transform" => self.moved(op, index, operands.len(), frame)?,
+        let noise = NoiseTransfer::of(op).ok_or("has no noise model")?;
+        let moved = match noise.transfer(&index) {
+            Ok(Transfer::Matrix) => self.moved(op, index, operands.len(), frame)?,
             _ => Vec::new(),
         };
-        noise::additions(op, index, &mean_squares, &moved)
+        let mean_squares = operands.iter().map(|slots| slots.mean_square()).collect();
+        noise.additions(&noise::Operands { index, mean_squares, moved })
     }
 
     /// For result `output` of a linear transform and each of its inputs: the mean square, over rows that are not zero, of what

@@ -1,7 +1,8 @@
-//! The errors that ops add: the one place with their variances.
+//! Errors: how they pass through ops, and what ops add. The one place with their variances.
 //!
-//! The analysis (`ckks-estimate-noise`) and the sampled interpreter ([`super::interpret::Ckks::noisy`]) both ask
-//! [`additions`] what an op adds, and [`Addition::variance`] how much that is under parameters.
+//! The analysis (`ckks-estimate-noise`) and the sampled interpreter ([`super::interpret::Ckks::noisy`]) both ask the
+//! interface `NoiseTransfer`, implemented here for every op that declares it, and [`Addition::variance`] how much an
+//! addition is under parameters.
 //!
 //! Variances are those of a complex slot, `E |error|^2`; a real slot has half of it. Errors of different origin are
 //! independent. With N the ring degree, v the variance of a coefficient's error and S the scale, a slot's variance is
@@ -16,12 +17,14 @@
 //!   encoded is real and so is the error, all of it in the real parts: it counts twice.
 
 use super::{
-    attributes::{scale, symbol},
+    UsesKeys,
+    attributes::{float, int, ints, scale, symbol},
     effects::{keys, matrix_of, module_symbol},
+    interpret::scale_ratio,
     matrix::{Vector, VectorSource},
     types::{Placement, ct, pt},
 };
-use crate::interpret::name_of;
+use crate::{bridge::hooks::interface_method, interpret::name_of, poly::ops::defining_op};
 use ceria_runtime::format::{
     params::{Params, Secret},
     scale::Scale,
@@ -153,60 +156,167 @@ fn placement(value: Value<'_, '_>) -> Result<Placement, String> {
     ct(value)?.placement().ok_or_else(|| "is not placed".into())
 }
 
-/// What an op itself adds to the error of its result `index`; operands have these mean squares. `moved` is, for a linear
-/// transform's result and each of its inputs, the mean square over rows of what the input's slots are multiplied by after a
-/// baby step that is not 0.
-pub fn additions(
-    op: OperationRef<'_, '_>,
-    index: usize,
-    mean_squares: &[f64],
-    moved: &[f64],
-) -> Result<Vec<Addition>, String> {
-    let result: Value<'_, '_> = op.result(index).map_err(|e| e.to_string())?.into();
-    let name = name_of(op);
-    if name == "ckks.encode" {
-        let at = pt(result)?.placement().ok_or("is not placed")?;
-        // Relative to a message of size 1; the product or sum it is used in scales it.
-        return Ok(vec![Addition::Constant {
-            scale: at.scale,
-            coefficients: coefficients(op)?,
-            message: 1.0,
-        }]);
+/// How the errors of an op's operands reach one of its results.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Transfer {
+    /// Not at all: there are no operands.
+    Fresh,
+    /// Times numbers, one an operand, and summed.
+    Linear(Vec<f64>),
+    /// Each times the slots of the other factor; of one operand the result is the square.
+    Product,
+    /// Rotated to the left by this many slots.
+    Rotated(i64),
+    /// Conjugated.
+    Conjugate,
+    /// Times i.
+    Turned,
+    /// Through the matrix of a linear transform.
+    Matrix,
+}
+
+/// What is known of an op's operands where it adds to the error of one result.
+#[derive(Clone, Debug, Default)]
+pub struct Operands {
+    /// Which result.
+    pub index: usize,
+    /// The mean square of each operand's slots.
+    pub mean_squares: Vec<f64>,
+    /// For a linear transform, of each of its inputs: the mean square over rows of what the input's slots are multiplied by
+    /// after a baby step that is not 0.
+    pub moved: Vec<f64>,
+}
+
+impl Operands {
+    fn first(&self) -> f64 {
+        self.mean_squares.first().copied().unwrap_or(0.0)
     }
-    let at = placement(result)?;
-    let first = mean_squares.first().copied().unwrap_or(0.0);
-    Ok(match name.as_str() {
-        "ckks.rescale" | "ckks.adjust" => {
-            let components = ct(result)?.components();
-            let operand = placement(op.operand(0).map_err(|e| e.to_string())?)?;
-            // An adjustment is a product with a constant, and a rescale by one level.
-            let (from, special) = match name.as_str() {
-                "ckks.rescale" => (operand.level, takes_mod_down(op)),
-                _ => (at.level + 1, false),
-            };
-            vec![Addition::Rounding { from, at, components, special }]
-        }
-        "ckks.level_reduce" => {
-            let from = placement(op.operand(0).map_err(|e| e.to_string())?)?.level;
-            vec![Addition::Reduction { from, at, components: ct(result)?.components(), message: first }]
-        }
-        "ckks.switch_secret" => vec![Addition::KeySwitch { at, gain: 1.0, divided: true }],
-        "ckks.relinearize" | "ckks.rotate" | "ckks.hoisted_rotate" | "ckks.conjugate" => {
-            // Whether there is a key does not depend on the number of slots, but for steps of all of them.
-            if keys(op, 1 << 30)?.is_empty() {
-                return Ok(Vec::new());
-            }
-            vec![Addition::KeySwitch { at, gain: 1.0, divided: true }]
-        }
-        "ckks.add_const" => vec![Addition::Constant { scale: at.scale, coefficients: 1.0, message: 1.0 }],
-        "ckks.mul_const" => {
-            let scale = scale(op, "scale").ok_or("has no scale")?;
-            vec![Addition::Constant { scale, coefficients: 1.0, message: first }]
-        }
-        "ckks.linear_transform" => linear_transform(op, index, mean_squares, moved, at)?,
-        "ckks.eval_poly" => return Err("is not expanded (run ckks-expand-eval-poly before)".into()),
-        _ => Vec::new(),
-    })
+}
+
+interface_method!(ckks::noise_transfer::transfer, [ckks_encode], |_, _| Ok(Transfer::Fresh));
+interface_method!(ckks::noise_transfer::transfer, [ckks_add, ckks_add_plain], |_, _| Ok(Transfer::Linear(
+    vec![1.0, 1.0]
+)));
+interface_method!(ckks::noise_transfer::transfer, [ckks_sub, ckks_sub_plain], |_, _| Ok(Transfer::Linear(
+    vec![1.0, -1.0]
+)));
+interface_method!(
+    ckks::noise_transfer::transfer,
+    [ckks_add_const, ckks_relinearize, ckks_rescale, ckks_level_reduce, ckks_adjust, ckks_switch_secret,],
+    |_, _| Ok(Transfer::Linear(vec![1.0]))
+);
+interface_method!(ckks::noise_transfer::transfer, [ckks_negate], |_, _| Ok(Transfer::Linear(vec![-1.0])));
+interface_method!(ckks::noise_transfer::transfer, [ckks_mul_int], |op, _| {
+    Ok(Transfer::Linear(vec![int(op, "value")? as f64]))
+});
+interface_method!(ckks::noise_transfer::transfer, [ckks_mul_const], |op, _| {
+    Ok(Transfer::Linear(vec![float(op, "value")?]))
+});
+interface_method!(ckks::noise_transfer::transfer, [ckks_set_scale, ckks_mod_raise], |op, _| {
+    Ok(Transfer::Linear(vec![scale_ratio(op)?]))
+});
+interface_method!(ckks::noise_transfer::transfer, [ckks_mul, ckks_mul_plain, ckks_square], |_, _| {
+    Ok(Transfer::Product)
+});
+interface_method!(ckks::noise_transfer::transfer, [ckks_rotate], |op, _| {
+    Ok(Transfer::Rotated(int(op, "step")?))
+});
+interface_method!(ckks::noise_transfer::transfer, [ckks_hoisted_rotate], |op, index| {
+    let step = ints(op, "steps")?.get(*index).copied();
+    Ok(Transfer::Rotated(step.ok_or("has fewer steps than results")?))
+});
+interface_method!(ckks::noise_transfer::transfer, [ckks_conjugate], |_, _| Ok(Transfer::Conjugate));
+interface_method!(ckks::noise_transfer::transfer, [ckks_mul_i], |_, _| Ok(Transfer::Turned));
+interface_method!(ckks::noise_transfer::transfer, [ckks_linear_transform], |_, _| Ok(Transfer::Matrix));
+interface_method!(ckks::noise_transfer::transfer, [ckks_eval_poly], |_, _| {
+    Err("is not expanded (run ckks-expand-eval-poly before)".into())
+});
+interface_method!(ckks::noise_transfer::transfer, [ckks_bootstrap], |_, _| {
+    Err("is not expanded (run ckks-expand-bootstrap before)".into())
+});
+
+interface_method!(ckks::noise_transfer::additions, [ckks_encode], |op, operands| {
+    let at = pt(result(op, operands)?)?.placement().ok_or("is not placed")?;
+    // Relative to a message of size 1; the product or sum it is used in scales it.
+    Ok(vec![Addition::Constant { scale: at.scale, coefficients: coefficients(op)?, message: 1.0 }])
+});
+// What a bootstrap costs is in its expansion.
+interface_method!(
+    ckks::noise_transfer::additions,
+    [
+        ckks_add,
+        ckks_sub,
+        ckks_add_plain,
+        ckks_sub_plain,
+        ckks_negate,
+        ckks_mul,
+        ckks_square,
+        ckks_mul_plain,
+        ckks_mul_int,
+        ckks_mul_i,
+        ckks_set_scale,
+        ckks_mod_raise,
+        ckks_bootstrap,
+    ],
+    |op, operands| at(op, operands).map(|_| Vec::new())
+);
+interface_method!(ckks::noise_transfer::additions, [ckks_rescale], |op, operands| {
+    rounding_from(
+        op,
+        operands,
+        placement(op.operand(0).map_err(|e| e.to_string())?)?.level,
+        takes_mod_down(op),
+    )
+});
+// An adjustment is a product with a constant, and a rescale by one level.
+interface_method!(ckks::noise_transfer::additions, [ckks_adjust], |op, operands| {
+    rounding_from(op, operands, at(op, operands)?.level + 1, false)
+});
+interface_method!(ckks::noise_transfer::additions, [ckks_level_reduce], |op, operands| {
+    let from = placement(op.operand(0).map_err(|e| e.to_string())?)?.level;
+    let (at, components) = (at(op, operands)?, ct(result(op, operands)?)?.components());
+    Ok(vec![Addition::Reduction { from, at, components, message: operands.first() }])
+});
+interface_method!(
+    ckks::noise_transfer::additions,
+    [ckks_relinearize, ckks_rotate, ckks_hoisted_rotate, ckks_conjugate, ckks_switch_secret],
+    |op, operands| {
+        let at = at(op, operands)?;
+        // Whether there is a key does not depend on the number of slots, but for steps of all of them.
+        let switches = !keys(op, 1 << 30)?.is_empty();
+        Ok(switches.then_some(Addition::KeySwitch { at, gain: 1.0, divided: true }).into_iter().collect())
+    }
+);
+interface_method!(ckks::noise_transfer::additions, [ckks_add_const], |op, operands| {
+    Ok(vec![Addition::Constant { scale: at(op, operands)?.scale, coefficients: 1.0, message: 1.0 }])
+});
+interface_method!(ckks::noise_transfer::additions, [ckks_mul_const], |op, operands| {
+    let scale = scale(op, "scale").ok_or("has no scale")?;
+    Ok(vec![Addition::Constant { scale, coefficients: 1.0, message: operands.first() }])
+});
+interface_method!(ckks::noise_transfer::additions, [ckks_linear_transform], linear_transform);
+interface_method!(ckks::noise_transfer::additions, [ckks_eval_poly], |_, _| {
+    Err("is not expanded (run ckks-expand-eval-poly before)".into())
+});
+
+/// The result that additions are asked for.
+fn result<'c, 'a>(op: OperationRef<'c, 'a>, operands: &Operands) -> Result<Value<'c, 'a>, String> {
+    Ok(op.result(operands.index).map_err(|e| e.to_string())?.into())
+}
+
+/// Where that result is.
+fn at(op: OperationRef<'_, '_>, operands: &Operands) -> Result<Placement, String> {
+    placement(result(op, operands)?)
+}
+
+fn rounding_from(
+    op: OperationRef<'_, '_>,
+    operands: &Operands,
+    from: u32,
+    special: bool,
+) -> Result<Vec<Addition>, String> {
+    let (at, components) = (at(op, operands)?, ct(result(op, operands)?)?.components());
+    Ok(vec![Addition::Rounding { from, at, components, special }])
 }
 
 /// The rounded coefficients of a plaintext: values that repeat with period p have 2p.
@@ -220,22 +330,17 @@ fn coefficients(op: OperationRef<'_, '_>) -> Result<f64, String> {
 
 /// `y_o = sum diag * rotate(x_i, d)`: errors of the rotations by baby steps are multiplied by the diagonals, those of giant
 /// steps are not; the diagonals are rounded; and one division by the special primes ends it.
-fn linear_transform(
-    op: OperationRef<'_, '_>,
-    output: usize,
-    mean_squares: &[f64],
-    moved: &[f64],
-    at: Placement,
-) -> Result<Vec<Addition>, String> {
+fn linear_transform(op: OperationRef<'_, '_>, operands: &Operands) -> Result<Vec<Addition>, String> {
+    let at = at(op, operands)?;
     let matrix = matrix_of(op)?.slots;
     let input = placement(op.operand(0).map_err(|e| e.to_string())?)?;
     let scale = scale(op, "scale").ok_or("has no scale")?;
     let mut all = Vec::new();
     let mut giants = BTreeSet::new();
-    for block in matrix.blocks.iter().filter(|b| b.output == output) {
-        let gain = moved.get(block.input).copied().unwrap_or(0.0);
+    for block in matrix.blocks.iter().filter(|b| b.output == operands.index) {
+        let gain = operands.moved.get(block.input).copied().unwrap_or(0.0);
         all.push(Addition::KeySwitch { at: input.clone(), gain, divided: false });
-        let message = mean_squares.get(block.input).copied().unwrap_or(0.0);
+        let message = operands.mean_squares.get(block.input).copied().unwrap_or(0.0);
         all.push(Addition::Constant {
             scale: scale.clone(),
             coefficients: 2.0 * matrix.period as f64,
@@ -252,20 +357,7 @@ fn linear_transform(
 /// Whether a rescale is done together with the mod-down of the key switch before it (`poly-merge-mod-down`): it follows one,
 /// or a sum with one.
 fn takes_mod_down(rescale: OperationRef<'_, '_>) -> bool {
-    let defining = |op: OperationRef<'_, '_>, index: usize| {
-        let value = op.operand(index).ok()?;
-        crate::poly::ops::defining_op(value).map(|op| name_of(op))
-    };
-    let switches = |name: Option<String>| {
-        name.is_some_and(|name| {
-            ["relinearize", "rotate", "hoisted_rotate", "conjugate", "linear_transform"]
-                .iter()
-                .any(|op| name.strip_prefix("ckks.") == Some(op))
-        })
-    };
-    if switches(defining(rescale, 0)) {
-        return true;
-    }
-    let Some(sum) = rescale.operand(0).ok().and_then(crate::poly::ops::defining_op) else { return false };
-    name_of(sum) == "ckks.add" && (switches(defining(sum, 0)) || switches(defining(sum, 1)))
+    let Some(input) = rescale.operand(0).ok().and_then(defining_op) else { return false };
+    let switches = |op| UsesKeys::of(op).is_some();
+    switches(input) || name_of(input) == "ckks.add" && input.operands().filter_map(defining_op).any(switches)
 }

@@ -10,10 +10,7 @@ use ceria_dialects::{
         hooks::context_of,
         pass::{OptionValues, PassDescriptor, PassError, PassOption},
     },
-    ckks::{
-        attributes::make_int,
-        effects::{Key, key_level, keys},
-    },
+    ckks::{UsesKeys, attributes::make_int, effects::Key},
     params_of,
 };
 use ceria_runtime::format::params::Params;
@@ -67,11 +64,12 @@ fn run(module: OperationRef<'_, '_>, options: &OptionValues) -> Result<(), PassE
 pub fn key_set(module: OperationRef<'_, '_>, params: &Params) -> Result<BTreeMap<Key, u32>, PassError> {
     let mut set = BTreeMap::new();
     for op in functions(module).into_iter().flat_map(ops_below) {
-        let used = keys(op, params.slots()).map_err(|m| PassError::op(&op, m))?;
+        let Some(uses) = UsesKeys::of(op) else { continue };
+        let used = uses.keys(&params.slots()).map_err(|m| PassError::op(&op, m))?;
         if used.is_empty() {
             continue;
         }
-        let level = key_level(op).ok_or_else(|| {
+        let level = uses.level().ok_or_else(|| {
             PassError::op(&op, "uses a key but is not placed (run ckks-infer-levels before)")
         })?;
         for key in used {

@@ -28,7 +28,6 @@ use ceria_dialects::{
     ckks::{
         CtType, Placement,
         attributes::{int, make_int, make_scale, symbol},
-        bootstrap,
         build::Build,
         effects::{Effect, effect},
         types::{ct, is_ct, pt},
@@ -110,8 +109,8 @@ pub fn degrees(module: OperationRef<'_, '_>) -> HashMap<Id, u32> {
             Some(Effect::Product) if inputs.len() == 1 => 2 * most,
             Some(Effect::Product) => inputs.iter().sum(),
             Some(Effect::FreeProduct) => most + 1,
-            Some(Effect::Rescale) => most.saturating_sub(rescaled_levels(op)).max(1),
-            Some(Effect::Refresh) => 1,
+            Some(Effect::Rescale { by }) => most.saturating_sub(by).max(1),
+            Some(Effect::Refresh { .. }) => 1,
             Some(_) => most,
             None => 1,
         };
@@ -171,7 +170,7 @@ impl Solver {
         let inputs = ciphertexts(op.operands());
         match effect(op) {
             Some(Effect::FreeProduct) => true,
-            Some(Effect::Keep | Effect::Rescale) => inputs.len() == 1 && self.flexible(inputs[0]),
+            Some(Effect::Keep | Effect::Rescale { .. }) => inputs.len() == 1 && self.flexible(inputs[0]),
             Some(Effect::Sum) => {
                 inputs.iter().all(|input| self.flexible(*input) || self.reachable(*input, value))
             }
@@ -208,7 +207,7 @@ impl Solver {
         match effect(user) {
             // The constants make up for it.
             Some(Effect::FreeProduct) => ciphertexts(user.operands()).len() == 1,
-            Some(Effect::Keep | Effect::Rescale) => {
+            Some(Effect::Keep | Effect::Rescale { .. }) => {
                 ciphertexts(results(user)).into_iter().all(|r| self.tolerant(r)) && !self.flexible(result)
             }
             Some(Effect::Product) => {
@@ -266,7 +265,11 @@ impl Solver {
             // Several results share a scale, so all have to do with it.
             Effect::Keep if !results(op).into_iter().all(|r| self.tolerant(r)) => None,
             Effect::Keep => Some(self.scale(inputs[0])),
-            Effect::Rescale => Some(self.rescaled(op, self.scale(inputs[0]))),
+            Effect::Rescale { by } => {
+                let level = self.level(value);
+                let left = (level + 1..=level + by).rev();
+                Some(left.fold(self.scale(inputs[0]), |scale, level| scale.rescaled(level)))
+            }
             Effect::Product if inputs.len() == 1 => Some(self.scale(inputs[0]).pow(2)),
             Effect::Product => Some(self.scale(inputs[0]) * self.scale(inputs[1])),
             Effect::Sum => {
@@ -288,11 +291,7 @@ impl Solver {
             Effect::Keep => Some(self.scale(result)),
             Effect::Sum if self.reachable(value, result) => None,
             Effect::Sum => Some(self.scale(result)),
-            Effect::Rescale => {
-                let level = self.level(result);
-                let dropped = (level + 1..=level + rescaled_levels(user)).map(Scale::dropped);
-                Some(dropped.fold(self.scale(result), |scale, d| scale * d))
-            }
+            Effect::Rescale { by } => Some(self.before_rescale(result, by)),
             Effect::Product => {
                 let other = user.operand(1 - index.min(1)).ok().filter(|o| *o != value)?;
                 // Of two flexible factors the first makes up for the second.
@@ -307,15 +306,11 @@ impl Solver {
         }
     }
 
-    fn rescaled(&self, op: OperationRef<'_, '_>, scale: Scale) -> Scale {
-        let by = rescaled_levels(op);
-        let level = results(op).first().map_or(0, |r| self.level(*r));
-        (level + 1..=level + by).rev().fold(scale, |scale, level| scale.rescaled(level))
+    /// The scale that a rescale by this many levels brings to that of its result.
+    fn before_rescale(&self, result: Value<'_, '_>, by: u32) -> Scale {
+        let level = self.level(result);
+        (level + 1..=level + by).map(Scale::dropped).fold(self.scale(result), |scale, d| scale * d)
     }
-}
-
-fn rescaled_levels(op: OperationRef<'_, '_>) -> u32 {
-    int(op, "by").ok().and_then(|by| u32::try_from(by).ok()).unwrap_or(1)
 }
 
 /// Sets types in program order, and inserts what brings operands to where they are wanted.
@@ -360,17 +355,13 @@ impl<'c> Placer<'_, 'c> {
                 self.bring(op, 0, level, Some(scale.clone()))?;
                 self.place_plaintext(op, &Placement::new(level, scale))?;
             }
-            (Some(Effect::Rescale), Some(result)) => {
-                let by = rescaled_levels(op);
-                let level = self.solver.level(result);
-                let dropped = (level + 1..=level + by).map(Scale::dropped);
-                let scale = dropped.fold(self.solver.scale(result), |scale, d| scale * d);
-                self.bring(op, 0, level + by, Some(scale))?;
+            (Some(Effect::Rescale { by }), Some(result)) => {
+                let scale = self.solver.before_rescale(result, by);
+                self.bring(op, 0, self.solver.level(result) + by, Some(scale))?;
             }
             (Some(Effect::Product), Some(result)) => self.product(op, result)?,
             (Some(Effect::FreeProduct), Some(result)) => self.free_product(op, result)?,
-            (Some(Effect::Refresh), Some(result)) => {
-                let start = bootstrap::start_level(&bootstrap::variant(op));
+            (Some(Effect::Refresh { start }), Some(result)) => {
                 self.bring(op, 0, start, Some(Scale::level(start)))?;
                 let level = self.solver.level(result);
                 set_attribute(op, "target_level", make_int(self.context, level.into()));

@@ -55,8 +55,7 @@ fn run(module: OperationRef<'_, '_>, _: &OptionValues) -> Result<(), PassError> 
 fn relinearize(function: OperationRef<'_, '_>) -> Result<(), PassError> {
     let mut relinearized: HashMap<usize, Value<'_, '_>> = HashMap::new();
     for op in ops_below(function) {
-        let elsewhere = !name_of(op).starts_with("ckks.");
-        if needs_two_components(op) || elsewhere {
+        if needs_two_components(op) || effect(op).is_none() {
             for (index, operand) in op.operands().enumerate().collect::<Vec<_>>() {
                 if ct(operand).map_or(2, |t| t.components()) == 2 {
                     continue;

@@ -10,8 +10,7 @@ use super::ir::{Id, arguments, body, ciphertexts, functions, id, name_of, ops_be
 use ceria_dialects::{
     bridge::pass::PassError,
     ckks::{
-        attributes::{int, symbol},
-        bootstrap,
+        attributes::symbol,
         effects::{Effect, effect},
         types::is_ct,
     },
@@ -225,19 +224,18 @@ impl Flow {
             let offset = match effect {
                 Effect::Sum | Effect::Keep => 0,
                 Effect::Product | Effect::FreeProduct => u32::from(implied),
-                Effect::Rescale if implied => 0,
-                Effect::Rescale => int(op, "by").ok().and_then(|by| u32::try_from(by).ok()).unwrap_or(1),
+                Effect::Rescale { .. } if implied => 0,
+                Effect::Rescale { by } => by,
                 // It starts at a level of its own, whatever it ends at.
-                Effect::Refresh => {
+                Effect::Refresh { start } => {
                     self.fix(&outputs);
-                    let start = bootstrap::start_level(&bootstrap::variant(op));
                     // Of no value, so it asks for this level alone.
                     let nothing = op.to_raw().ptr as Id;
                     inputs.iter().for_each(|input| self.ask(*input, nothing, start));
                     self.refreshed.extend(outputs.iter().map(|output| id(*output)));
                     return Ok(());
                 }
-                Effect::LevelReduce | Effect::Adjust => {
+                Effect::Stated => {
                     return Err(PassError::op(&op, "is placed, in a program that is not"));
                 }
                 Effect::Polynomial => {

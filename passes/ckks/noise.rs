@@ -10,10 +10,11 @@
 use ceria_dialects::{
     bridge::pass::PassError,
     ckks::{
-        attributes::{float, int, ints, symbol, to_floats},
-        interpret::{Ckks, Diagonals, Slots, scale_ratio},
+        NoiseTransfer,
+        attributes::{symbol, to_floats},
+        interpret::{Ckks, Diagonals, Slots},
         matrix::Weights,
-        noise::Addition,
+        noise::{Addition, Transfer},
         types::ct,
     },
     fhe::signature,
@@ -24,11 +25,7 @@ use melior::ir::{OperationRef, operation::OperationLike};
 use num_complex::Complex64;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::{
-    cell::{Cell, RefCell},
-    collections::BTreeMap,
-    rc::Rc,
-};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 /// Random signs an output: they are averaged, which matters where few sums make all of its slots.
 const PROBES: usize = 4;
@@ -107,7 +104,6 @@ impl Trace {
             trace: RefCell::default(),
             tape: RefCell::default(),
             exact: Ckks::exact(weights),
-            frozen: Cell::new(false),
         });
         let values = super::ir::body(op).map(super::ir::arguments).unwrap_or_default();
         let mut inputs = Vec::new();
@@ -119,6 +115,7 @@ impl Trace {
                 Origin::Fresh,
                 (vec![Addition::Fresh(placement)], "encryption".into()),
                 Datum::object(slots),
+                true,
             )?);
         }
         let mut random = ChaCha8Rng::seed_from_u64(0x7369_676e);
@@ -299,22 +296,23 @@ struct Tracer<'w> {
     trace: RefCell<Trace>,
     tape: RefCell<Vec<Node>>,
     exact: Ckks<'w>,
-    frozen: Cell<bool>,
 }
 
 struct SharedTracer<'w>(Rc<Tracer<'w>>);
 
 impl Tracer<'_> {
+    /// Records a value. The largest plaintext says nothing about room for messages.
     fn push(
         &self,
         origin: Origin,
         (additions, source): (Vec<Addition>, String),
         slots: Datum,
+        ciphertext: bool,
     ) -> Result<Datum, String> {
         let mut trace = self.trace.borrow_mut();
         let mut tape = self.tape.borrow_mut();
         let values = slots.get::<Slots>()?;
-        if !self.frozen.get() {
+        if ciphertext {
             trace.largest = trace.largest.max(largest(values));
         }
         trace.additions.push(additions);
@@ -334,13 +332,13 @@ impl Tracer<'_> {
         let data: Vec<Datum> = traced.iter().map(|t| t.slots.clone()).collect();
         let results = self.exact.evaluate(op, &data, frame)?;
         let slots = data.iter().map(Datum::get::<Slots>).collect::<Result<Vec<_>, _>>()?;
-        // The largest plaintext says nothing about room for messages.
-        self.frozen.set(name_of(op) == "ckks.encode");
         let mut recorded = Vec::with_capacity(results.len());
         for (index, result) in results.into_iter().enumerate() {
             let additions = self.exact.additions(op, index, &slots, frame)?;
             let source = format!("{} at {}", name_of(op), op.location());
-            recorded.push(self.push(self.origin(op, index, &traced, frame)?, (additions, source), result)?);
+            let ciphertext = ct(op.result(index).map_err(|e| e.to_string())?.into()).is_ok();
+            let origin = self.origin(op, index, &traced, frame)?;
+            recorded.push(self.push(origin, (additions, source), result, ciphertext)?);
         }
         Ok(recorded)
     }
@@ -353,34 +351,25 @@ impl Tracer<'_> {
         operands: &[&Traced],
         frame: &Frame<'_, '_>,
     ) -> Result<Origin, String> {
-        let name = name_of(op);
-        let slots = |of: &Traced| of.slots.clone();
-        Ok(match (name.strip_prefix("ckks.").unwrap_or_default(), operands) {
-            ("encode", []) => Origin::Fresh,
-            ("add" | "add_plain", [x, y]) => Origin::Sum(vec![(x.node, 1.0), (y.node, 1.0)]),
-            ("sub" | "sub_plain", [x, y]) => Origin::Sum(vec![(x.node, 1.0), (y.node, -1.0)]),
-            ("mul" | "mul_plain", [x, y]) => Origin::Products(vec![(x.node, slots(y)), (y.node, slots(x))]),
-            ("square", [x]) => Origin::Products(vec![(x.node, slots(x)), (x.node, slots(x))]),
-            ("negate", [x]) => Origin::Sum(vec![(x.node, -1.0)]),
-            ("mul_int", [x]) => Origin::Sum(vec![(x.node, int(op, "value")? as f64)]),
-            ("mul_const", [x]) => Origin::Sum(vec![(x.node, float(op, "value")?)]),
-            ("add_const" | "relinearize" | "rescale" | "level_reduce" | "adjust", [x]) => {
-                Origin::Sum(vec![(x.node, 1.0)])
+        let transfer = NoiseTransfer::of(op).ok_or("has no noise model")?.transfer(&index)?;
+        let nodes = operands.iter().map(|of| of.node);
+        Ok(match (transfer, operands) {
+            (Transfer::Fresh, _) => Origin::Fresh,
+            (Transfer::Linear(factors), _) => Origin::Sum(nodes.zip(factors).collect()),
+            (Transfer::Product, [x]) => {
+                Origin::Products(vec![(x.node, x.slots.clone()), (x.node, x.slots.clone())])
             }
-            ("rotate", [x]) => Origin::Rotated(x.node, int(op, "step")?),
-            ("hoisted_rotate", [x]) => {
-                let step = ints(op, "steps")?.get(index).copied();
-                Origin::Rotated(x.node, step.ok_or("has fewer steps than results")?)
+            (Transfer::Product, [x, y]) => {
+                Origin::Products(vec![(x.node, y.slots.clone()), (y.node, x.slots.clone())])
             }
-            ("set_scale" | "mod_raise", [x]) => Origin::Sum(vec![(x.node, scale_ratio(op)?)]),
-            ("switch_secret", [x]) => Origin::Sum(vec![(x.node, 1.0)]),
-            ("mul_i", [x]) => Origin::Turned(x.node),
-            ("conjugate", [x]) => Origin::Conjugate(x.node),
-            ("linear_transform", inputs) => {
+            (Transfer::Rotated(step), [x]) => Origin::Rotated(x.node, step),
+            (Transfer::Conjugate, [x]) => Origin::Conjugate(x.node),
+            (Transfer::Turned, [x]) => Origin::Turned(x.node),
+            (Transfer::Matrix, _) => {
                 let diagonals = self.exact.diagonals(&symbol(op, "matrix")?, frame)?;
-                Origin::Transform(inputs.iter().map(|x| x.node).collect(), diagonals, index)
+                Origin::Transform(nodes.collect(), diagonals, index)
             }
-            _ => return Err("has no noise model".into()),
+            (transfer, _) => return Err(format!("has {} operands for {transfer:?}", operands.len())),
         })
     }
 }

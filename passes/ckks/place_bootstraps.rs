@@ -22,7 +22,7 @@ use ceria_dialects::{
     },
     ckks::{
         CtType,
-        attributes::{int, make_int, symbol},
+        attributes::{make_int, symbol},
         bootstrap,
         effects::{self, Effect, effect},
         types::ct,
@@ -259,15 +259,14 @@ impl<'c, 'a> Planner<'c, 'a> {
             ciphertexts(results(op)).into_iter().map(|value| self.place(graph, value)).collect();
         if let Some(effect) = effect(op) {
             let above = match effect {
-                Effect::Rescale => int(op, "by").ok().and_then(|by| u32::try_from(by).ok()).unwrap_or(1),
+                Effect::Rescale { by } => by,
                 // One that is there already starts anew.
-                Effect::Refresh => {
-                    let operands =
-                        inputs.into_iter().map(|value| (value, Ask::Level(self.model.start))).collect();
+                Effect::Refresh { start } => {
+                    let operands = inputs.into_iter().map(|value| (value, Ask::Level(start))).collect();
                     graph.graph.ops.push(Op { operands, results: outputs, switches: 0.0 });
                     return Ok(());
                 }
-                Effect::Polynomial | Effect::Adjust | Effect::LevelReduce => {
+                Effect::Polynomial | Effect::Stated => {
                     return Err(PassError::op(&op, "has to be expanded first (ckks-expand-eval-poly)"));
                 }
                 _ => 0,

@@ -6,15 +6,14 @@
 //! with one multiplication by a constant, which is cheaper than another rescale.
 
 use super::{
-    ir::{Id, ciphertexts, functions, id, insert_after, name_of, ops_below, results, set_operand},
+    ir::{Id, ciphertexts, functions, id, insert_after, ops_below, results, set_operand},
     levels::{Levels, Rescales},
 };
 use ceria_dialects::{
     bridge::pass::{OptionValues, PassDescriptor, PassError},
     ckks::{
-        attributes::int,
         build::Build,
-        effects::{Effect, effect},
+        effects::{Effect, effect, needs_two_components},
         types::{ct, is_ct},
     },
 };
@@ -73,7 +72,8 @@ impl<'c, 'a> Placer<'_, 'c, 'a> {
                 2
             }
             Some(Effect::Sum) => self.sum(op, outputs[0])?,
-            Some(Effect::Keep) if moves_slots(op) => {
+            // Slots are better moved after the rescale.
+            Some(Effect::Keep) if needs_two_components(op) => {
                 self.rescale_operands(op)?;
                 1
             }
@@ -86,10 +86,7 @@ impl<'c, 'a> Placer<'_, 'c, 'a> {
                     self.degree(op.operand(0)?)
                 }
             }
-            Some(Effect::Rescale) => {
-                let by = int(op, "by").ok().and_then(|by| u32::try_from(by).ok()).unwrap_or(1);
-                self.degree(op.operand(0)?).saturating_sub(by).max(1)
-            }
+            Some(Effect::Rescale { by }) => self.degree(op.operand(0)?).saturating_sub(by).max(1),
             _ => {
                 self.rescale_operands(op)?;
                 1
@@ -151,9 +148,4 @@ impl<'c, 'a> Placer<'_, 'c, 'a> {
         set_operand(op, index, value);
         Ok(())
     }
-}
-
-/// Whether an op that keeps the scale is better run after the rescale.
-fn moves_slots(op: OperationRef<'_, '_>) -> bool {
-    matches!(name_of(op).as_str(), "ckks.rotate" | "ckks.hoisted_rotate" | "ckks.conjugate")
 }

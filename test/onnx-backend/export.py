@@ -1,15 +1,17 @@
 """Exports the operator tests of the `onnx` package that Ceria's importer is measured with.
 
-    python export.py FOLDER
+    python export.py FOLDER [ARCHIVE]
 
 For every node test of an operator in `OPERATORS` whose data is float32, FOLDER gets a folder `<name>` with
 `model.onnx`, `input.npz`, `output.npz` and `case.json`. The package's models take every operand as an input;
 here operands that Ceria needs as constants (kernels, shapes, axes, statistics ...) become initialisers, so that
-what is left as an input is what a client would encrypt.
+what is left as an input is what a client would encrypt. ARCHIVE gets the folders of the cases without large
+arrays: `cases.zip`, which the test suite runs.
 """
 
 import json
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,9 @@ OPERATORS = {
     "Relu": 1, "Reshape": 1, "Sigmoid": 1, "Slice": 1, "Softmax": 1, "Squeeze": 1, "Sub": 2, "Tanh": 1,
     "Transpose": 1, "Unsqueeze": 1,
 }  # fmt: skip
+
+# The most elements that an array of a case in the archive has.
+SMALL = 4096
 
 
 def arrays(values):
@@ -64,9 +69,24 @@ def export(case, folder):
     onnx.save(model, folder / "model.onnx")
     np.savez(folder / "input.npz", **{name: array.astype(np.float32) for name, array in data.items()})
     results = zip((value.name for value in graph.output), outputs)
-    np.savez(folder / "output.npz", **{name: array.astype(np.float64) for name, array in results})
+    kinds = {name: array if array.dtype == np.float32 else array.astype(np.float64) for name, array in results}
+    np.savez(folder / "output.npz", **kinds)
     description = {"op": graph.node[0].op_type, "rtol": case.rtol, "atol": case.atol}
     (folder / "case.json").write_text(json.dumps(description))
+
+
+def is_small(folder):
+    loaded = (np.load(folder / name) for name in ["input.npz", "output.npz"])
+    return all(array.size <= SMALL for arrays in loaded for array in arrays.values())
+
+
+def pack(target, archive):
+    """The same bytes for the same cases."""
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
+        for folder in filter(is_small, sorted(path for path in target.iterdir() if path.is_dir())):
+            for file in sorted(folder.iterdir()):
+                entry = zipfile.ZipInfo(f"{folder.name}/{file.name}")
+                packed.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
 def main():
@@ -86,6 +106,8 @@ def main():
     target.mkdir(parents=True, exist_ok=True)
     (target / "skipped.json").write_text(json.dumps(skipped, indent=1, sort_keys=True))
     print(f"{exported} cases, {len(skipped)} skipped")
+    if len(sys.argv) > 2:
+        pack(target, sys.argv[2])
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
 //! The generated C++ of one dialect: class definitions and the calls into Rust.
 
-use super::records::{Def, Dialect, Kind, Op};
+use super::records::{Def, Dialect, Interface, Kind, Op};
 use std::fmt::Write;
 
 /// The header that declares a dialect's classes.
 pub fn header(dialect: &Dialect) -> String {
     let stem = &dialect.stem;
+    let interfaces = match dialect.interfaces.as_slice() {
+        [] => String::new(),
+        _ => format!("#include \"{stem}-op-interface.h.inc\"\n"),
+    };
     format!(
         r#"// Generated from {folder}/{stem}.td.
 #pragma once
@@ -36,7 +40,7 @@ pub fn header(dialect: &Dialect) -> String {
 #include "{stem}-attrdef.h.inc"
 #define GET_TYPEDEF_CLASSES
 #include "{stem}-typedef.h.inc"
-#define GET_OP_CLASSES
+{interfaces}#define GET_OP_CLASSES
 #include "{stem}-op.h.inc"
 "#,
         folder = dialect.folder
@@ -66,9 +70,12 @@ using namespace ceria::{folder};
 #define GET_OP_CLASSES
 #include "{stem}-op.cpp.inc"
 
-void {stem}Dialect::initialize() {{
 "#
     );
+    if !dialect.interfaces.is_empty() {
+        let _ = writeln!(text, "#include \"{stem}-op-interface.cpp.inc\"");
+    }
+    let _ = writeln!(text, "\nvoid {stem}Dialect::initialize() {{");
     if !dialect.types.is_empty() {
         let _ = writeln!(
             text,
@@ -88,6 +95,9 @@ void {stem}Dialect::initialize() {{
     text += "}\n";
     if dialect.constant_materializer {
         text += &materializer(dialect);
+    }
+    for interface in &dialect.interfaces {
+        text += &interface_glue(interface);
     }
     for op in &dialect.ops {
         text += &op_glue(folder, op);
@@ -122,6 +132,28 @@ Operation *{stem}Dialect::materializeConstant(OpBuilder &builder, Attribute valu
 }}
 "#
     )
+}
+
+/// What Rust asks of an interface: whether an op implements it, and its methods.
+fn interface_glue(interface: &Interface) -> String {
+    let class = &interface.class;
+    let name = snake_class(class);
+    let mut text = format!(
+        r#"
+extern "C" bool ceria_implements_{name}(MlirOperation op) {{ return isa<{class}>(unwrap(op)); }}
+"#
+    );
+    for method in &interface.methods {
+        let method = &method.name;
+        let _ = write!(
+            text,
+            r#"extern "C" void ceria_call_{name}_{method}(MlirOperation op, const void *argument, void *result) {{
+  cast<{class}>(unwrap(op)).{method}(argument, result);
+}}
+"#
+        );
+    }
+    text
 }
 
 fn op_glue(dialect: &str, op: &Op) -> String {
@@ -229,6 +261,21 @@ LogicalResult {class}::inferReturnTypes(MLIRContext *context, std::optional<Loca
 }}
 "#
         );
+    }
+    for interface in &op.interfaces {
+        let of = snake_class(&interface.class);
+        for method in &interface.methods {
+            let method = &method.name;
+            let _ = write!(
+                text,
+                r#"
+extern "C" void ceria_{of}_{method}_{name}(MlirOperation op, const void *argument, void *result);
+void {class}::{method}(const void *argument, void *result) {{
+  ceria_{of}_{method}_{name}(wrap(getOperation()), argument, result);
+}}
+"#
+            );
+        }
     }
     text
 }
@@ -371,6 +418,11 @@ fn cpp_type(kind: &Kind) -> String {
 
 fn qualified(cpp: &str) -> String {
     if cpp.contains("::") { cpp.into() } else { format!("mlir::{cpp}") }
+}
+
+/// `LevelEffect` as `level_effect`.
+pub fn snake_class(class: &str) -> String {
+    snake(class).trim_start_matches('_').into()
 }
 
 /// `logN` as `log_n`.

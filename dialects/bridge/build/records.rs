@@ -20,6 +20,25 @@ pub struct Dialect {
     pub attributes: Vec<Def>,
     pub ops: Vec<Op>,
     pub enums: Vec<Enum>,
+    pub interfaces: Vec<Interface>,
+}
+
+/// An op interface whose methods are `RustMethod`s.
+#[derive(Clone)]
+pub struct Interface {
+    /// C++ class, such as `LevelEffect`; the Rust one has the same name.
+    pub class: String,
+    pub description: String,
+    pub methods: Vec<Method>,
+}
+
+/// A method of an op interface: a function of a reference to one Rust type that returns another.
+#[derive(Clone)]
+pub struct Method {
+    pub name: String,
+    pub description: String,
+    pub argument: String,
+    pub result: String,
 }
 
 /// An enumeration and its cases.
@@ -71,6 +90,8 @@ pub struct Op {
     pub single_result: bool,
     pub canonicalizer: bool,
     pub infers_types: bool,
+    /// The interfaces of this dialect that it implements.
+    pub interfaces: Vec<Interface>,
 }
 
 impl Dialect {
@@ -99,18 +120,23 @@ impl Dialect {
                 attributes.push(definition(json, &json[&name])?);
             }
         }
+        let namespace = format!("ceria::{folder}");
+        let here = |name: &String| text(&json[name], "cppNamespace").trim_start_matches("::") == namespace;
+        // Ops that declare an interface's methods derive a record of their own from it.
+        let declares: Vec<String> = names("DeclareOpInterfaceMethods");
+        let interfaces: Vec<Interface> = names("OpInterface")
+            .into_iter()
+            .filter(|name| here(name) && !declares.contains(name))
+            .map(|name| interface(json, &json[&name]))
+            .collect();
         let mut ops = Vec::new();
         for name in names("Op") {
             if own(&json[&name], "opDialect") {
-                ops.push(op(json, &name, &json[&name]));
+                ops.push(op(json, &name, &json[&name], &interfaces));
             }
         }
-        let namespace = format!("ceria::{folder}");
-        let enums = names("EnumInfo")
-            .into_iter()
-            .filter(|name| text(&json[name], "cppNamespace").trim_start_matches("::") == namespace)
-            .map(|name| enumeration(json, &json[&name]))
-            .collect();
+        let enums =
+            names("EnumInfo").into_iter().filter(here).map(|name| enumeration(json, &json[&name])).collect();
         Ok(Self {
             folder: folder.into(),
             stem: stem.into(),
@@ -119,6 +145,7 @@ impl Dialect {
             attributes,
             ops,
             enums,
+            interfaces,
         })
     }
 }
@@ -129,6 +156,24 @@ fn enumeration(json: &Value, record: &Value) -> Enum {
         Some((text(case, "symbol"), text(case, "str"), case["value"].as_i64()?))
     });
     Enum { class: text(record, "className"), cases: cases.collect() }
+}
+
+fn interface(json: &Value, record: &Value) -> Interface {
+    let methods = record["methods"].as_array().into_iter().flatten().filter_map(|method| {
+        let method = &json[method["def"].as_str()?];
+        Some(Method {
+            name: text(method, "name"),
+            description: text(method, "rustDescription"),
+            argument: text(method, "rustArgument"),
+            result: text(method, "rustResult"),
+        })
+    });
+    let description = text(record, "description");
+    Interface {
+        class: text(record, "cppInterfaceName"),
+        description: description.lines().map(str::trim).collect::<Vec<_>>().join("\n").trim().into(),
+        methods: methods.collect(),
+    }
 }
 
 fn flag(record: &Value, field: &str) -> bool {
@@ -195,7 +240,7 @@ fn trait_names<'j>(json: &'j Value, record: &'j Value, field: &str) -> impl Iter
     })
 }
 
-fn op(json: &Value, name: &str, record: &Value) -> Op {
+fn op(json: &Value, name: &str, record: &Value, interfaces: &[Interface]) -> Op {
     let results = record["results"]["args"].as_array().cloned().unwrap_or_default();
     let variadic = results.iter().any(|r| {
         let def = r[0]["def"].as_str().unwrap_or_default();
@@ -213,5 +258,8 @@ fn op(json: &Value, name: &str, record: &Value) -> Op {
         single_result: results.len() == 1 && !variadic,
         canonicalizer: flag(record, "hasCanonicalizer"),
         infers_types: trait_names(json, record, "traits").any(|t| t == "InferTypeOpInterface"),
+        interfaces: trait_names(json, record, "traits")
+            .filter_map(|t| interfaces.iter().find(|i| i.class == t).cloned())
+            .collect(),
     }
 }

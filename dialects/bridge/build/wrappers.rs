@@ -1,8 +1,8 @@
-//! The generated Rust of one dialect: a wrapper for each type, attribute and enumeration.
+//! The generated Rust of one dialect: a wrapper for each type, attribute, enumeration and op interface.
 
 use super::{
-    glue::snake,
-    records::{Def, Dialect, Enum, Kind, Parameter},
+    glue::{snake, snake_class},
+    records::{Def, Dialect, Enum, Interface, Kind, Parameter},
 };
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use std::fmt::Write;
 pub fn module(dialect: &Dialect) -> String {
     let folder = &dialect.folder;
     let mut text = format!(
-        "/// Types and attributes of `{folder}`.\npub mod {folder} {{\n#[allow(unused_imports)]\nuse super::support::*;\n"
+        "/// Types, attributes and op interfaces of `{folder}`.\npub mod {folder} {{\n#[allow(unused_imports)]\nuse super::support::*;\n"
     );
     for item in &dialect.enums {
         text += &enumeration(item);
@@ -20,6 +20,9 @@ pub fn module(dialect: &Dialect) -> String {
     }
     for def in &dialect.attributes {
         text += &wrapper(folder, def, "Attribute", dialect);
+    }
+    for item in &dialect.interfaces {
+        text += &interface(item);
     }
     let _ = write!(
         text,
@@ -56,6 +59,54 @@ fn enumeration(item: &Enum) -> String {
     }
     text += "        }\n    }\n}\n";
     text
+}
+
+/// A view of an op by an interface, and the signatures of the functions that implement it.
+fn interface(item: &Interface) -> String {
+    let class = &item.class;
+    let module = snake_class(class);
+    let doc = |text: &str, indent: &str| -> String {
+        text.lines().map(|line| format!("{indent}/// {line}").trim_end().to_string() + "\n").collect()
+    };
+    let mut text = format!(
+        r#"
+{}#[derive(Clone, Copy)]
+pub struct {class}<'c, 'a>(OperationRef<'c, 'a>);
+
+impl<'c, 'a> {class}<'c, 'a> {{
+    /// The op by this interface, if it implements it.
+    pub fn of(op: OperationRef<'c, 'a>) -> Option<Self> {{
+        unsafe extern "C" {{ fn ceria_implements_{module}(op: mlir_sys::MlirOperation) -> bool; }}
+        unsafe {{ ceria_implements_{module}(op.to_raw()) }}.then_some(Self(op))
+    }}
+"#,
+        doc(&item.description, "")
+    );
+    let mut types = String::new();
+    for method in &item.methods {
+        let (name, result) = (&method.name, &method.result);
+        let described = doc(&method.description, "    ");
+        let (declared, passed) = match method.argument.as_str() {
+            "()" => (String::new(), "&()"),
+            argument => (format!(", argument: &{argument}"), "argument"),
+        };
+        let _ = write!(
+            text,
+            r#"
+{described}    pub fn {name}(self{declared}) -> {result} {{
+        unsafe extern "C" {{ fn ceria_call_{module}_{name}(op: mlir_sys::MlirOperation, argument: *const std::ffi::c_void, result: *mut std::ffi::c_void); }}
+        let method: {module}::{name} = |op, argument| unsafe {{ call_interface(ceria_call_{module}_{name}, op, argument) }};
+        method(self.0, {passed})
+    }}
+"#
+        );
+        let _ = write!(
+            types,
+            "    /// Implements [`{class}::{name}`](super::{class}::{name}).\n    #[allow(non_camel_case_types)]\n    pub type {name} = for<'c, 'a, 'x> fn(melior::ir::OperationRef<'c, 'a>, &'x {}) -> {result};\n",
+            method.argument
+        );
+    }
+    text + &format!("}}\n/// Signatures of what implements [`{class}`].\npub mod {module} {{\n{types}}}\n")
 }
 
 fn camel(symbol: &str) -> String {

@@ -1,13 +1,13 @@
 //! Bootstraps written out, interpreted on slots: exact arithmetic, so that what is left is the error of the sine.
 
+use super::{mlir, no_weights, parse};
 use ceria_dialects::{
     bridge::pass::run_pipeline,
     ckks::interpret::{Ckks, Slots},
-    context,
     interpret::{Datum, Interpreter},
 };
 use ceria_runtime::format::{bootstrap::BootstrapOptions, params::Params};
-use melior::ir::{Module, OperationRef, operation::OperationLike};
+use melior::ir::{OperationRef, operation::OperationLike};
 use num_complex::Complex64;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -16,15 +16,9 @@ fn params(log_n: u32) -> Params {
     Params::bootstrapping(&BootstrapOptions::new(log_n, 1).insecure()).unwrap()
 }
 
-fn no_weights(name: &str) -> Result<ndarray::ArrayD<f32>, String> {
-    Err(format!("there are no weights @{name}"))
-}
-
 /// The slots after a bootstrap to level 1 that has been written out.
 fn bootstrap(params: &Params, attributes: &str, input: &str, slots: Vec<Complex64>) -> Vec<Complex64> {
-    ceria_passes::register().unwrap();
-    melior::utility::register_all_passes();
-    let mlir = context();
+    let mlir = mlir();
     let text = format!(
         "module attributes {{ckks.params = #ckks.params<{params}>}} {{
            func.func @main(%x: {input}) -> !ckks.ct<1, S(1)> {{
@@ -33,7 +27,7 @@ fn bootstrap(params: &Params, attributes: &str, input: &str, slots: Vec<Complex6
            }}
          }}"
     );
-    let module = Module::parse(&mlir, &text).unwrap_or_else(|| panic!("cannot parse {text}"));
+    let module = parse(&mlir, &text);
     run_pipeline(
         &module.as_operation(),
         "ckks-expand-bootstrap,func.func(ckks-expand-adjust),canonicalize,cse,ckks-annotate-keys,ckks-verify-scale",
@@ -115,10 +109,8 @@ fn iterations_remove_the_error_of_the_first() {
 
 #[test]
 fn two_real_ciphertexts_share_one() {
-    ceria_passes::register().unwrap();
-    melior::utility::register_all_passes();
     let params = params(5);
-    let mlir = context();
+    let mlir = mlir();
     let attributes = "{target_level = 1 : i64, variant = \"stc-first\"}";
     let types = "!ckks.ct<3, S(3)> to !ckks.ct<1, S(1)>";
     let text = format!(
@@ -130,7 +122,7 @@ fn two_real_ciphertexts_share_one() {
            }}
          }}"
     );
-    let module = Module::parse(&mlir, &text).unwrap();
+    let module = parse(&mlir, &text);
     run_pipeline(&module.as_operation(), "ckks-expand-bootstrap").unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(module.as_operation().to_string().matches("ckks.mod_raise").count(), 1);
     let op: OperationRef<'_, '_> = unsafe { OperationRef::from_raw(module.as_operation().to_raw()) };

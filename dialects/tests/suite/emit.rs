@@ -3,11 +3,8 @@
 use ceria_dialects::bridge::diagnostic::Diagnostic;
 use ceria_dialects::bridge::emit::*;
 use ceria_dialects::bridge::rewrite::{RewriteOptions, find_ops, rewrite_greedily};
-use melior::Context;
-use melior::dialect::DialectRegistry;
 use melior::ir::Module;
 use melior::ir::operation::{OperationBuilder, OperationLike};
-use melior::utility::register_all_dialects;
 
 const SUM: &str = r#"
     func.func @sum(%n: index, %p: memref<?xi32>) -> i32 attributes {llvm.emit_c_interface} {
@@ -23,15 +20,9 @@ const SUM: &str = r#"
     }
 "#;
 
-fn context() -> Context {
-    let registry = DialectRegistry::new();
-    register_all_dialects(&registry);
-    Context::new_with_registry(&registry, true)
-}
-
 #[test]
 fn object_for_each_cpu() {
-    let context = context();
+    let context = super::upstream();
     let module = Module::parse(&context, SUM).unwrap();
     lower_to_llvm(module.as_operation()).unwrap();
     let object = emit(module.as_operation(), &Target::host(), Form::Object).unwrap();
@@ -52,7 +43,7 @@ fn object_for_each_cpu() {
 
 #[test]
 fn untranslatable_ops_are_reported() {
-    let context = context();
+    let context = super::upstream();
     let messages = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen = messages.clone();
     context.attach_diagnostic_handler(move |diagnostic| {
@@ -68,7 +59,7 @@ fn untranslatable_ops_are_reported() {
 
 #[test]
 fn unknown_targets_are_refused() {
-    let context = context();
+    let context = super::upstream();
     let module = Module::parse(&context, "llvm.func @f() { llvm.return }").unwrap();
     let target = Target { triple: "no-such-machine".into(), ..Target::host() };
     let error = emit(module.as_operation(), &target, Form::Object).unwrap_err().to_string();
@@ -77,7 +68,7 @@ fn unknown_targets_are_refused() {
 
 #[test]
 fn patterns_are_applied_greedily() {
-    let context = context();
+    let context = super::upstream();
     let source = r#"
         func.func @f(%a: i32) -> i32 {
           %0 = arith.subi %a, %a : i32

@@ -3,11 +3,9 @@
 use ceria_dialects::bridge::conversion::{Conversion, Converted};
 use ceria_dialects::bridge::pass::{OptionValues, PassDescriptor, PassOption, register_passes};
 use ceria_dialects::bridge::pass::{PassError, PipelineError, run_pipeline};
-use melior::Context;
-use melior::dialect::DialectRegistry;
 use melior::ir::operation::{OperationBuilder, OperationLike};
 use melior::ir::{Module, OperationRef, Type, ValueLike};
-use melior::utility::{register_all_dialects, register_all_passes};
+use melior::utility::register_all_passes;
 
 static SPLIT: PassDescriptor = PassDescriptor {
     argument: "test-split",
@@ -64,11 +62,9 @@ fn split(op: OperationRef, options: &OptionValues) -> Result<(), PassError> {
 }
 
 fn convert(source: &str, options: &str) -> Result<String, PipelineError> {
-    let registry = DialectRegistry::new();
-    register_all_dialects(&registry);
     register_all_passes();
     register_passes(&[&SPLIT]).unwrap();
-    let context = Context::new_with_registry(&registry, true);
+    let context = super::upstream();
     let module = Module::parse(&context, source).unwrap();
     run_pipeline(&module.as_operation(), &format!("test-split{{{options}}}"))?;
     Ok(module.as_operation().to_string())

@@ -1,17 +1,13 @@
 //! A bundle made from hand-written modules, and run between a client and a server.
 
-use ceria_dialects::context;
-use ceria_lowering::bundle::{BundleInput, CpuLevel, write};
+use super::support::{Client, lowered, mlir, write_bundle};
+use ceria_lowering::bundle::CpuLevel;
 use ceria_runtime::{
-    client::{
-        Context, PublicKey, SecretKey, SwitchKey,
-        files::{Ciphertexts, EvalKeys},
-    },
+    client::{Context, files::Ciphertexts},
     device::{Bundle, DeviceError, LoadOptions, Program},
-    format::{layout::Layout, manifest::Prediction, params::Params},
+    format::{layout::Layout, params::Params},
 };
-use melior::ir::Module;
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 /// y = x + x + bias, at one level.
 fn ckks_module(params: &Params) -> String {
@@ -70,21 +66,11 @@ func.func @main(%x0: {poly}, %x1: {poly}, %y0: {poly} {{kernel.output}}, %y1: {p
     )
 }
 
-fn make(folder: &Path, params: &Params) {
-    let mlir = context();
-    let ckks = Module::parse(&mlir, &ckks_module(params)).expect("the ckks module parses");
-    let kernel = Module::parse(&mlir, &kernel_module(params)).expect("the kernel module parses");
-    let input = BundleInput {
-        name: "double",
-        ckks: ckks.as_operation(),
-        kernel: kernel.as_operation(),
-        levels: &CpuLevel::DEFAULT,
-        weights: &BTreeMap::new(),
-        ir: &[("ir/kernel.mlir".into(), kernel_module(params))],
-        prediction: Prediction::default(),
-        op_counts: BTreeMap::new(),
-    };
-    write(folder, &input).expect("the bundle is written");
+fn make(path: &Path, params: &Params) -> Bundle {
+    let mlir = mlir();
+    let (ckks, kernel) =
+        (lowered(&mlir, &ckks_module(params), ""), lowered(&mlir, &kernel_module(params), ""));
+    write_bundle(path, &ckks, &kernel, &CpuLevel::DEFAULT)
 }
 
 #[test]
@@ -94,33 +80,21 @@ fn a_bundle_runs() {
     let path = folder.path().join("double.ceria");
     make(&path, &params);
     // Again, in place of the first.
-    make(&path, &params);
-
-    let bundle = Bundle::open(&path).unwrap();
+    let bundle = make(&path, &params);
     assert!(bundle.expect_hash("00").is_err());
-    let client = Context::new(params.clone()).unwrap();
-    let secret = SecretKey::generate(&client).unwrap();
-    let public = PublicKey::generate(&client, &secret).unwrap();
-    let keys = || EvalKeys { key_pair: secret.id(), keys: Vec::<SwitchKey>::new() };
+    let client = Client::new(&bundle, folder.path());
     let values: Vec<f64> = (0..params.slots()).map(|i| 0.01 * (i % 8) as f64).collect();
-    let port = &bundle.manifest.inputs[0];
-    let encrypted = public.encrypt_slots(&client, &values[..], &port.scale, port.level).unwrap();
-    let inputs = Ciphertexts { key_pair: secret.id(), tensors: vec![("x".into(), vec![encrypted])] };
+    let inputs = client.encrypt(&values[..]);
 
     for threads in [1, 2] {
-        let server = Context::new(bundle.manifest.params.clone()).unwrap();
-        let options = LoadOptions { threads: Some(threads) };
-        let mut program = Program::load(&bundle, server, keys(), options, |_, _| {}).unwrap();
+        let mut program = client.program(threads);
         let (outputs, report) = program.run(&inputs).unwrap();
         assert_eq!(report.profile.spans.len(), 3);
-        let result = &outputs.get("y").unwrap()[0];
-        let plain = secret.decrypt(&client, result).unwrap();
-        let slots = client.decode(&plain, result.scale.value(&params)).unwrap();
-        for (i, slot) in slots.iter().enumerate() {
+        for (i, slot) in client.decrypt(&outputs.get("y").unwrap()[0]).iter().enumerate() {
             let expected = 2.0 * values[i] + [0.5, -1.5][i % 2];
             assert!((slot.re - expected).abs() < 1e-2, "slot {i}: {} instead of {expected}", slot.re);
         }
-        let unnamed = Ciphertexts { key_pair: secret.id(), tensors: Vec::new() };
+        let unnamed = Ciphertexts { key_pair: inputs.key_pair, tensors: Vec::new() };
         assert!(matches!(program.run(&unnamed), Err(DeviceError::Input(_))));
     }
 
@@ -130,6 +104,6 @@ fn a_bundle_runs() {
     bytes[1000] ^= 1;
     std::fs::write(&code, bytes).unwrap();
     let server = Context::new(params).unwrap();
-    let damaged = Program::load(&bundle, server, keys(), LoadOptions::default(), |_, _| {});
+    let damaged = Program::load(&bundle, server, client.keys(), LoadOptions::default(), |_, _| {});
     assert!(damaged.err().is_some_and(|e| e.to_string().contains("host-x86_64-v2.so is damaged")));
 }

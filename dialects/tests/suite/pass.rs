@@ -6,10 +6,9 @@ use ceria_dialects::bridge::diagnostic::{Severity, emit_remark};
 use ceria_dialects::bridge::pass::*;
 use ceria_dialects::bridge::rewrite::find_ops;
 use melior::Context;
-use melior::dialect::DialectRegistry;
 use melior::ir::operation::{OperationLike, OperationMutLike};
 use melior::ir::{Attribute, Module, OperationRef};
-use melior::utility::{register_all_dialects, register_all_passes};
+use melior::utility::register_all_passes;
 
 /// Marks every op of a name, and says what its options were.
 static MARK: PassDescriptor = PassDescriptor {
@@ -120,12 +119,10 @@ const SOURCE: &str = r#"
 "#;
 
 fn context() -> Context {
-    let registry = DialectRegistry::new();
-    register_all_dialects(&registry);
     register_all_passes();
     register_passes(&[&MARK, &FAIL, &COUNT]).unwrap();
     register_pipelines(&[&PIPELINE]).unwrap();
-    Context::new_with_registry(&registry, true)
+    super::upstream()
 }
 
 fn run(pipeline: &str) -> Result<(String, Vec<String>), PipelineError> {

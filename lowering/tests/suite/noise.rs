@@ -1,6 +1,7 @@
 //! The noise model beside the errors of real encrypted runs: random programs and single ops, encrypted by a client, lowered
 //! to polynomials and run there.
 
+use super::support::{POLYNOMIALS, lowered, mlir, no_weights};
 use ceria_dialects::{
     bridge::pass::{PassError, run_pipeline},
     ckks::{
@@ -9,7 +10,6 @@ use ceria_dialects::{
         noise::Addition,
         random::{Shape, program},
     },
-    context,
     fhe::signature::{self, Side},
     interpret::{Datum, Interpreter, symbol},
     params_of,
@@ -20,10 +20,7 @@ use ceria_lowering::{
     pipelines::compile::{clone, root},
 };
 use ceria_passes::ckks::noise::Trace;
-use melior::{
-    Context,
-    ir::{Module, OperationRef},
-};
+use melior::ir::{Module, OperationRef};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -32,11 +29,6 @@ const SELECT: &str =
     "ckks-select-params{scale-bits=34 min-log-n=8 max-log-n=8 digit=2 margin=12 insecure=true}";
 const PLACE: &str =
     "func.func(ckks-expand-eval-poly),canonicalize,cse,ckks-lazy-relin,ckks-place-rescale,ckks-infer-levels";
-const LOWER: &str = "ckks-to-poly,canonicalize,cse,poly-merge-mod-down";
-
-fn no_weights(name: &str) -> Result<ndarray::ArrayD<f32>, String> {
-    Err(format!("there are no weights @{name}"))
-}
 
 /// Placements of the arguments or results of `main`.
 fn placements(module: OperationRef<'_, '_>, side: Side) -> Vec<(Placement, usize)> {
@@ -55,7 +47,7 @@ fn measured(module: &Module<'_>, runs: usize, relative: bool) -> Vec<Option<f64>
     let ckks = root(module);
     let params = params_of(ckks).unwrap();
     let lowered = clone(module).unwrap();
-    run_pipeline(&lowered.as_operation(), LOWER).unwrap();
+    run_pipeline(&lowered.as_operation(), POLYNOMIALS).unwrap();
     let poly = root(&lowered);
     let (inputs, outputs) = (placements(ckks, Side::Arguments), placements(ckks, Side::Results));
     let mut random = ChaCha8Rng::seed_from_u64(7);
@@ -109,17 +101,6 @@ fn traced(module: &Module<'_>) -> Result<Trace, PassError> {
     Trace::run(root(module), "main", &no_weights, params.slots(), 1.0)
 }
 
-fn placed<'c>(mlir: &'c Context, text: &str, pipeline: &str) -> Module<'c> {
-    let module = Module::parse(mlir, text).unwrap_or_else(|| panic!("does not parse:\n{text}"));
-    run_pipeline(&module.as_operation(), pipeline).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    module
-}
-
-fn mlir() -> Context {
-    ceria_lowering::register().unwrap();
-    context()
-}
-
 #[test]
 fn predictions_hold_for_random_programs() {
     let mlir = mlir();
@@ -130,7 +111,7 @@ fn predictions_hold_for_random_programs() {
     // does not know that and is a bit too careful there.
     for seed in (0..25).filter(|&seed| seed != 18) {
         let text = program(seed, shape);
-        let module = placed(&mlir, &text, &pipeline);
+        let module = lowered(&mlir, &text, &pipeline);
         let params = params_of(root(&module)).unwrap();
         let predicted = traced(&module).unwrap().errors(&params);
         for (index, (found, predicted)) in measured(&module, 4, false).iter().zip(&predicted).enumerate() {
@@ -240,7 +221,7 @@ fn predictions_hold_for_single_ops() {
             "{symbols}\nfunc.func @main(%x: !ckks.ct<2, S(2)>, %y: !ckks.ct<2, S(2)>) -> {result} {{\n{body}\n}}"
         );
         // Small scales, so that no error is as small as the rounding of 64-bit floats.
-        let module = placed(&mlir, &text, &SELECT.replace("scale-bits=34", "scale-bits=24"));
+        let module = lowered(&mlir, &text, &SELECT.replace("scale-bits=34", "scale-bits=24"));
         let params = params_of(root(&module)).unwrap();
         let own = |addition: &Addition| !matches!(addition, Addition::Fresh(_));
         let predicted = traced(&module).unwrap().errors_of(&params, own)[0];
@@ -260,7 +241,7 @@ fn sampled_runs_have_the_predicted_errors() {
     let pipeline = format!("{PLACE},{SELECT},func.func(ckks-expand-adjust),canonicalize,cse");
     for seed in 100..106 {
         let module =
-            placed(&mlir, &program(seed, Shape { slots: 128, inputs: 2, ops: 12, depth: 3 }), &pipeline);
+            lowered(&mlir, &program(seed, Shape { slots: 128, inputs: 2, ops: 12, depth: 3 }), &pipeline);
         let params = params_of(root(&module)).unwrap();
         let predicted = traced(&module).unwrap().errors(&params);
         let mut random = ChaCha8Rng::seed_from_u64(seed);

@@ -1,6 +1,7 @@
 //! Random programs keep their meaning when they are placed, and what is placed verifies; noise is what a noisy
 //! run shows.
 
+use super::{mlir, no_weights, parse};
 use ceria_dialects::{
     bridge::pass::run_pipeline,
     ckks::{
@@ -9,17 +10,12 @@ use ceria_dialects::{
     },
     interpret::{Datum, Interpreter},
 };
-use melior::{Context, ir::Module};
+use melior::ir::Module;
 
 const PLACE: &str = "func.func(ckks-expand-eval-poly),ckks-lazy-relin,ckks-place-rescale,ckks-infer-levels";
 
-fn parse<'c>(context: &'c Context, text: &str) -> Module<'c> {
-    Module::parse(context, text).unwrap_or_else(|| panic!("does not parse:\n{text}"))
-}
-
 fn run(module: &Module<'_>, inputs: &[Vec<f64>]) -> Vec<Vec<f64>> {
-    let weights = |name: &str| Err(format!("no weights @{name}"));
-    let interpreter = Interpreter::new(module.as_operation()).with(Ckks::exact(&weights));
+    let interpreter = Interpreter::new(module.as_operation()).with(Ckks::exact(&no_weights));
     let inputs = inputs.iter().map(|x| Datum::object(Slots::real(x))).collect();
     let outputs = interpreter.call("main", inputs).unwrap();
     outputs.iter().map(|o| o.get::<Slots>().unwrap().to_real()).collect()
@@ -34,15 +30,9 @@ fn close(a: &[Vec<f64>], b: &[Vec<f64>]) -> bool {
     a.len() == b.len() && pairs.all(|(a, b)| (a - b).abs() <= 1e-9 * (1.0 + a.abs()))
 }
 
-fn context() -> Context {
-    ceria_passes::register().unwrap();
-    melior::utility::register_all_passes();
-    ceria_dialects::context()
-}
-
 #[test]
 fn placed_programs_mean_the_same() {
-    let context = context();
+    let context = mlir();
     for seed in 0..150 {
         let text = program(seed, Shape::default());
         let module = parse(&context, &text);
@@ -63,7 +53,7 @@ fn placed_programs_mean_the_same() {
 
 #[test]
 fn canonical_programs_mean_the_same() {
-    let context = context();
+    let context = mlir();
     for seed in 200..300 {
         let text = program(seed, Shape { ops: 30, ..Shape::default() });
         let module = parse(&context, &text);
@@ -80,7 +70,7 @@ fn canonical_programs_mean_the_same() {
 
 #[test]
 fn polynomials_mean_the_same_at_least_depth() {
-    let context = context();
+    let context = mlir();
     for degree in 2..40usize {
         let coefficients: Vec<String> =
             (0..=degree).map(|i| format!("{:?}", ((i * 11 + 3) % 17) as f64 / 17.0 - 0.4)).collect();

@@ -1,10 +1,9 @@
 //! Bootstraps, compiled and run on encrypted slots; what the code computes is what the interpreter of `poly` does, bit
 //! for bit.
 
+use super::support::{Client, KERNELS, POLYNOMIALS, lowered, mlir, no_weights, port, write_bundle};
 use ceria_dialects::{
-    bridge::pass::run_pipeline,
     ckks::matrix::Matrix,
-    context,
     interpret::{Datum, Interpreter, symbol},
     poly::{
         Form, TableKind,
@@ -13,24 +12,13 @@ use ceria_dialects::{
         ring::{Ring, RnsPoly, inv_mod, mul_mod},
     },
 };
-use ceria_lowering::bundle::{BundleInput, CpuLevel, write};
+use ceria_lowering::{bundle::CpuLevel, pipelines::compile::root};
 use ceria_runtime::{
-    client::{
-        Ciphertext, Context, KeyKind, KeySpec, PublicKey, SecretKey,
-        files::{Ciphertexts, EvalKeys, Model, read_eval_keys, write_eval_keys},
-    },
-    device::{Bundle, LoadOptions, Program},
-    format::{
-        basis::Basis, bootstrap::BootstrapOptions, layout::Layout, manifest::Prediction, params::Params,
-        scale::Scale, text::TextParam,
-    },
+    client::{Ciphertext, Context, KeyKind, KeySpec, files::EvalKeys},
+    format::{basis::Basis, bootstrap::BootstrapOptions, params::Params, scale::Scale, text::TextParam},
 };
-use melior::ir::{Module, OperationRef};
+use melior::ir::OperationRef;
 use num_complex::Complex64;
-use std::collections::BTreeMap;
-
-const POLYNOMIALS: &str = "ckks-to-poly,canonicalize,cse,poly-merge-mod-down";
-const KERNELS: &str = "poly-expand-keyswitch,canonicalize,cse,poly-to-kernel,canonicalize,cse";
 
 /// A bootstrap with attributes, from a ciphertext of this type.
 struct Case<'t> {
@@ -44,25 +32,17 @@ struct Case<'t> {
 impl Case<'_> {
     fn text(&self) -> String {
         let Self { params, target, attributes, level, .. } = self;
-        let slots = params.slots();
-        let layout = Layout::row_major(&[slots], slots).unwrap();
-        let port = |name: &str| {
-            format!(
-                "ckks.name = \"{name}\", ckks.shape = array<i64: {slots}>, ckks.layout = #ckks.layout<{layout}>, \
-                 ckks.part = 0 : i64"
-            )
-        };
         format!(
             "module attributes {{ckks.params = #ckks.params<{params}>}} {{
-               func.func @main(%x: !ckks.ct<{level}, S({level})> {{{}, ckks.input = 0 : i64}})
-                   -> (!ckks.ct<{target}, S({target})> {{{}, ckks.output = 0 : i64}}) {{
+               func.func @main(%x: !ckks.ct<{level}, S({level})> {})
+                   -> (!ckks.ct<{target}, S({target})> {}) {{
                  %y = ckks.bootstrap %x {{target_level = {target} : i64{attributes}}}
                    : !ckks.ct<{level}, S({level})> to !ckks.ct<{target}, S({target})>
                  return %y : !ckks.ct<{target}, S({target})>
                }}
              }}",
-            port("x"),
-            port("y")
+            port("x", "input", params),
+            port("y", "output", params)
         )
     }
 
@@ -70,61 +50,29 @@ impl Case<'_> {
     fn run(&self, inputs: &[Vec<Complex64>]) -> Vec<Vec<Complex64>> {
         const EXPAND: &str = "ckks-expand-bootstrap,func.func(ckks-expand-adjust),canonicalize,cse";
         let params = &self.params;
-        let mlir = context();
-        ceria_lowering::register().unwrap();
-        let text = self.text();
-        let ckks = Module::parse(&mlir, &text).expect("the program parses");
-        run_pipeline(&ckks.as_operation(), EXPAND).unwrap_or_else(|e| panic!("{e}"));
-        let expanded = ckks.as_operation().to_string();
-        let kernel = Module::parse(&mlir, &expanded).expect("the expanded program parses");
-        run_pipeline(&kernel.as_operation(), POLYNOMIALS).unwrap_or_else(|e| panic!("{e}"));
-        let polynomials = kernel.as_operation().to_string();
-        run_pipeline(&kernel.as_operation(), KERNELS).unwrap_or_else(|e| panic!("{e}"));
+        let mlir = mlir();
+        let ckks = lowered(&mlir, &self.text(), EXPAND);
+        let polynomials = lowered(&mlir, &ckks.as_operation().to_string(), POLYNOMIALS);
+        let kernel = lowered(&mlir, &polynomials.as_operation().to_string(), KERNELS);
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("bootstrap.ceria");
         let machine = CpuLevel::of_this_machine();
         let level = if machine.contains(&CpuLevel::V3) { CpuLevel::V3 } else { CpuLevel::V2 };
-        let input = BundleInput {
-            name: "bootstrap",
-            ckks: ckks.as_operation(),
-            kernel: kernel.as_operation(),
-            weights: &BTreeMap::new(),
-            ir: &[],
-            prediction: Prediction::default(),
-            op_counts: BTreeMap::new(),
-            levels: &[level],
-        };
-        write(&path, &input).unwrap_or_else(|e| panic!("{e}"));
-
-        let bundle = Bundle::open(&path).unwrap();
-        let client = Context::new(params.clone()).unwrap();
-        let model = Model::new(&client, bundle.hash);
-        let secret = SecretKey::generate(&client).unwrap();
-        let public = PublicKey::generate(&client, &secret).unwrap();
-        let specs = KeySpec::all(&bundle.manifest.keys);
-        let file = folder.path().join("eval.keys");
-        write_eval_keys(&file, model, &secret, &specs, &mut |_| {}).unwrap();
-        let server = Context::new(params.clone()).unwrap();
-        let read = || read_eval_keys(&file, Model::new(&client, bundle.hash), None).unwrap();
-        let mut program = Program::load(&bundle, server, read(), LoadOptions { threads: Some(2) }, |_, _| {})
-            .unwrap_or_else(|e| panic!("{e}"));
-        let keys = read();
-        let port = &bundle.manifest.inputs[0];
+        let bundle = write_bundle(&folder.path().join("bootstrap.ceria"), &ckks, &kernel, &[level]);
+        let client = Client::new(&bundle, folder.path());
+        let mut program = client.program(2);
+        let keys = client.keys();
         let run = |(index, slots): (usize, &Vec<Complex64>)| {
-            let encrypted = public.encrypt_slots(&client, &slots[..], &port.scale, port.level).unwrap();
-            let inputs =
-                Ciphertexts { key_pair: secret.id(), tensors: vec![("x".into(), vec![encrypted.clone()])] };
+            let inputs = client.encrypt(&slots[..]);
             let (outputs, _) = program.run(&inputs).unwrap();
             let result = &outputs.get("y").unwrap()[0];
             if index == 0 {
-                let module = Module::parse(&mlir, &polynomials).expect("the polynomials parse");
-                let op: OperationRef<'_, '_> =
-                    unsafe { OperationRef::from_raw(module.as_operation().to_raw()) };
-                let material = Server { context: &client, keys: &keys, specs: &specs, module: op };
-                assert!(interpret(params, op, material, &encrypted) == result.words, "other residues");
+                let op = root(&polynomials);
+                let material =
+                    Server { context: &client.context, keys: &keys, specs: &client.specs, module: op };
+                let input = &inputs.get("x").unwrap()[0];
+                assert!(interpret(params, op, material, input) == result.words, "other residues");
             }
-            let plain = secret.decrypt(&client, result).unwrap();
-            client.decode(&plain, result.scale.value(params)).unwrap()
+            client.decrypt(result)
         };
         inputs.iter().enumerate().map(run).collect()
     }
@@ -153,7 +101,7 @@ impl Material for Server<'_> {
     ) -> Result<RnsPoly, String> {
         let matrix =
             symbol(self.module, table.source.as_deref().unwrap_or_default()).ok_or("no such matrix")?;
-        let all = Matrix::read(matrix)?.values(&|_| Err("there are no weights".into()))?;
+        let all = Matrix::read(matrix)?.values(&no_weights)?;
         let diagonal =
             all.iter().find(|d| d.diagonal == table.values[4 * entry + 2]).ok_or("no such diagonal")?;
         let values = diagonal.complex_before_giant(table.values[4 * entry + 3]);
