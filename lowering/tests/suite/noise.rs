@@ -20,6 +20,7 @@ use ceria_lowering::{
     pipelines::compile::{clone, root},
 };
 use ceria_passes::ckks::noise::Trace;
+use ceria_runtime::format::{bootstrap::BootstrapOptions, params::Params};
 use melior::ir::{Module, OperationRef};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -233,6 +234,31 @@ fn predictions_hold_for_single_ops() {
         }
     }
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn predictions_hold_for_bootstraps() {
+    const EXPAND: &str = "ckks-expand-bootstrap,func.func(ckks-expand-adjust),canonicalize,cse";
+    let mlir = mlir();
+    let params = Params::bootstrapping(&BootstrapOptions::new(6, 2).insecure()).unwrap();
+    for (variant, level, target) in [("mod-raise-first", 0, 2), ("stc-first", 3, 4), ("iterated", 0, 1)] {
+        let types = [level, target].map(|level| format!("!ckks.ct<{level}, S({level})>"));
+        let text = format!(
+            "module attributes {{ckks.params = #ckks.params<{params}>}} {{
+               func.func @main(%x: {0}) -> {1} {{
+                 %y = ckks.bootstrap %x {{target_level = {target} : i64, variant = \"{variant}\"}} : {0} to {1}
+                 return %y : {1}
+               }}
+             }}",
+            types[0], types[1]
+        );
+        let module = lowered(&mlir, &text, EXPAND);
+        let predicted = traced(&module).unwrap().errors(&params)[0];
+        let found = measured(&module, 8, false)[0].unwrap();
+        let bits = (found / predicted).log2();
+        eprintln!("{variant}: {found:.3e} predicted {predicted:.3e} {bits:.2}");
+        assert!(bits.abs() < 1.0, "{variant}: {found:.3e}, predicted {predicted:.3e}");
+    }
 }
 
 #[test]
