@@ -89,6 +89,7 @@ def bootstrap(runs):
     parameters.SetRingDim(1 << log_n)
     parameters.SetScalingModSize(scale)
     parameters.SetFirstModSize(60)
+    parameters.SetCKKSDataType(fhe.COMPLEX)
     parameters.SetScalingTechnique(fhe.FLEXIBLEAUTO)
     parameters.SetNumLargeDigits(BOOTSTRAP_DIGITS)
     parameters.SetMultiplicativeDepth(depth)

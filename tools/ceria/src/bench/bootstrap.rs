@@ -104,8 +104,9 @@ fn program(params: &Params, variant: &str, slots: usize, levels: u32) -> Result<
     Ok(Program { name: "bootstrap", ckks: module.as_operation().to_string(), kernel: None, unit: None })
 }
 
-/// Vectors of a period whose precision tells: random slots, signs, one slot alone.
-fn vectors(variant: &str, period: usize) -> [(&'static str, Vec<Complex64>); 3] {
+/// Vectors of a period whose precision tells: random slots, signs, one slot alone, and the same number everywhere, which
+/// is one coefficient alone and so meets the cubic term of the sine where complex slots are bootstrapped.
+fn vectors(variant: &str, period: usize) -> [(&'static str, Vec<Complex64>); 4] {
     let mut rng = rand::rng();
     let real = variant == SLOTS_TO_COEFFICIENTS_FIRST;
     let mut part = |on: bool| if on { rng.random_range(-0.7..0.7) } else { 0.0 };
@@ -113,7 +114,8 @@ fn vectors(variant: &str, period: usize) -> [(&'static str, Vec<Complex64>); 3] 
     let signs = (0..period).map(|_| Complex64::new(if rng.random() { 1.0 } else { -1.0 }, 0.0)).collect();
     let mut hot = vec![Complex64::default(); period];
     hot[rng.random_range(0..period)] = Complex64::new(1.0, 0.0);
-    [("random", random), ("signs", signs), ("one-hot", hot)]
+    let constant = vec![Complex64::new(0.8, 0.0); period];
+    [("random", random), ("signs", signs), ("one-hot", hot), ("constant", constant)]
 }
 
 /// Bits of precision of the mean and of the worst slot.
