@@ -200,7 +200,12 @@ pub fn write(folder: &Path, input: &BundleInput<'_, '_>) -> Result<[u8; 32], Bun
         inputs,
         outputs,
         memory: Memory { arena_bytes: lowered.arena_bytes, scratch_bytes: lowered.scratch_bytes },
-        kernels: lowered.kernels.into_iter().map(|name| manifest::Kernel { name }).collect(),
+        kernels: lowered
+            .kernels
+            .into_iter()
+            .map(|name| manifest::Kernel { name, launches: Vec::new() })
+            .collect(),
+        device: None,
         prediction: input.prediction,
         op_counts: input.op_counts.clone(),
         files: contents.iter().map(|(path, bytes)| (path.clone(), FileEntry::of(bytes))).collect(),

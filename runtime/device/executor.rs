@@ -61,7 +61,13 @@ impl Executor {
         let tables: Vec<*const u32> = self.tables.iter().map(Buffer::address).collect();
         let outputs: Vec<*mut u32> = outputs.iter_mut().map(Buffer::address_mut).collect();
         let running = Running { pool: &self.pool, profile: RefCell::new(Profile::start()) };
-        let runtime = Runtime { parallel_for, data: (&raw const running).cast_mut().cast::<c_void>() };
+        let runtime = Runtime {
+            parallel_for,
+            launch: no_launch,
+            copy: no_copy,
+            read: no_read,
+            data: (&raw const running).cast_mut().cast::<c_void>(),
+        };
         let started = Instant::now();
         // SAFETY: the caller says that everything fits the code.
         unsafe {
@@ -91,4 +97,13 @@ unsafe extern "C" fn parallel_for(
     // SAFETY: the program launches its own kernels with arguments made for them.
     unsafe { running.pool.run(kernel, arguments, tiles) };
     running.profile.borrow_mut().record(number, tiles, from);
+}
+
+/// Programs for the CPU launch nothing on a device.
+unsafe extern "C" fn no_launch(_: *const Runtime, _: *const u64, _: u64) {}
+
+unsafe extern "C" fn no_copy(_: *const Runtime, _: u64, _: u64, _: u64) {}
+
+unsafe extern "C" fn no_read(_: *const Runtime, _: u64) -> u32 {
+    0
 }

@@ -6,7 +6,7 @@
 use std::ffi::c_void;
 
 /// The function that a host program exports.
-pub const ENTRY: &str = "ceria_main_v1";
+pub const ENTRY: &str = "ceria_main_v2";
 
 /// Every table, input, output and arena begins at a multiple of this.
 pub const ALIGNMENT: usize = 64;
@@ -25,11 +25,28 @@ pub type ParallelFor = unsafe extern "C" fn(
     number: u64,
 );
 
-/// What the program calls.
+/// Runs a kernel on a device: the launches that the manifest has for kernel `number`, with the kernel's arguments
+/// (device addresses and numbers, 64 bits each).
+pub type Launch = unsafe extern "C" fn(runtime: *const Runtime, arguments: *const u64, number: u64);
+
+/// Copies `bytes` bytes of a device's memory.
+pub type Copy = unsafe extern "C" fn(runtime: *const Runtime, to: u64, from: u64, bytes: u64);
+
+/// The word at an address of a device's memory, which is in an index table.
+pub type Read = unsafe extern "C" fn(runtime: *const Runtime, address: u64) -> u32;
+
+/// What the program calls. Programs for the CPU call `parallel_for` alone, programs for a device the others, and their
+/// pointers are the device's. A device that fails remembers it and does nothing from then on.
 #[repr(C)]
 pub struct Runtime {
-    /// Runs a kernel.
+    /// Runs a kernel on the CPU.
     pub parallel_for: ParallelFor,
+    /// Runs a kernel on a device.
+    pub launch: Launch,
+    /// Copies on a device.
+    pub copy: Copy,
+    /// Reads from a device.
+    pub read: Read,
     /// The runtime's own.
     pub data: *mut c_void,
 }

@@ -19,7 +19,7 @@ use std::{
 };
 
 /// The version of the manifest and of the binary interface of the host program.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The manifest's file in the bundle's folder.
 pub const FILE: &str = "manifest.json";
@@ -92,6 +92,9 @@ pub struct Manifest {
     pub memory: Memory,
     /// The kernels, in the order of the numbers by which the program names them.
     pub kernels: Vec<Kernel>,
+    /// Code for an accelerator; without it the program runs on the CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceCode>,
     /// What the compiler predicts.
     pub prediction: Prediction,
     /// How many of each operation the network became, for `inspect`.
@@ -348,12 +351,44 @@ pub struct Memory {
     pub scratch_bytes: u64,
 }
 
-/// A kernel, for profiles.
+/// A kernel, for profiles, and what a device runs for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kernel {
     /// Its name in the intermediate code.
     pub name: String,
+    /// The device functions that are launched for it, in order; none where the kernel runs on the CPU.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub launches: Vec<Launch>,
+}
+
+/// A launch of one function on a device. Its parameters are 64 bits each: the arguments of the kernel (addresses and
+/// numbers), the address of the table of twiddles, and the address of the device's scratch memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Launch {
+    /// The function's name in the device code.
+    pub symbol: String,
+    /// Blocks in each direction.
+    pub grid: [u32; 3],
+    /// Threads of a block.
+    pub block: u32,
+    /// Bytes of shared memory of a block beyond what the function declares itself.
+    #[serde(default)]
+    pub shared_bytes: u32,
+}
+
+/// Code for an accelerator beside the host program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceCode {
+    /// The bundle's file with the code as PTX, which the driver compiles for the device at hand.
+    pub ptx: String,
+    /// Files with code assembled for one architecture each, by its number: 90 for sm_90.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cubins: BTreeMap<u32, String>,
+    /// Bytes of scratch memory that launches share.
+    pub scratch_bytes: u64,
 }
 
 /// What the compiler predicts of a run.
@@ -650,7 +685,8 @@ mod tests {
                 },
             ],
             memory: Memory { arena_bytes: 1024, scratch_bytes: 128 },
-            kernels: vec![Kernel { name: "add".into() }],
+            kernels: vec![Kernel { name: "add".into(), launches: Vec::new() }],
+            device: None,
             prediction: Prediction { precision_bits: Some(20.5), ..Prediction::default() },
             op_counts: BTreeMap::from([("ckks.add".into(), 3)]),
             files: BTreeMap::from([("host.so".into(), FileEntry::of(b"code"))]),

@@ -47,7 +47,7 @@ kernel.func @convert moduli<p[0:1]> (%a: !kernel.buf<2x32>, %c: !kernel.buf<1x32
 // CHECK: llvm.mlir.addressof @kernel_add
 // CHECK: llvm.call %{{.*}}(%{{.*}}) : !llvm.ptr, (!llvm.ptr, !llvm.ptr, !llvm.ptr, i64, i64) -> ()
 // CHECK: llvm.intr.memcpy
-// CHECK-LABEL: llvm.func @ceria_main_v1
+// CHECK-LABEL: llvm.func @ceria_main_v2
 func.func @main(%a: !kernel.buf<2x32>, %b: !kernel.buf<2x32>, %o: !kernel.buf<2x32> {kernel.output}) {
   %t = kernel.alloc : !kernel.buf<2x32>
   kernel.launch @add(%a, %b, %t) : !kernel.buf<2x32>, !kernel.buf<2x32>, !kernel.buf<2x32>
