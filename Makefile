@@ -51,7 +51,7 @@ doctest:
 	LD_LIBRARY_PATH=$(LLVM)/lib $(CARGO) test --workspace --doc
 
 debug:
-	$(CARGO) build --workspace
+	$(CARGO) build --workspace --all-targets
 
 lit: debug
 	$(LLVM)/bin/lit -sv --order=lexical test
