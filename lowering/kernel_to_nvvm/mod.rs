@@ -1,0 +1,3 @@
+//! From kernels to NVIDIA GPUs.
+
+pub mod emulator;
