@@ -16,7 +16,7 @@ pub mod arithmetic;
 pub mod code;
 pub mod constants;
 pub mod conversion;
-mod host;
+pub(crate) mod host;
 pub mod kernels;
 pub mod measure;
 pub mod ntt;
@@ -170,13 +170,13 @@ pub fn lower(module: OperationRef<'_, '_>, lanes: usize, entry: &str) -> Result<
 }
 
 /// What a module of the kernel dialect consists of.
-struct Parts<'c, 'a> {
-    numbers: Numbers,
-    functions: Vec<OperationRef<'c, 'a>>,
+pub(crate) struct Parts<'c, 'a> {
+    pub(crate) numbers: Numbers,
+    pub(crate) functions: Vec<OperationRef<'c, 'a>>,
 }
 
 impl<'c: 'a, 'a> Parts<'c, 'a> {
-    fn of(module: OperationRef<'c, 'a>, params: &Params) -> Result<Self, PassError> {
+    pub(crate) fn of(module: OperationRef<'c, 'a>, params: &Params) -> Result<Self, PassError> {
         let mut parts = Self { numbers: Numbers::default(), functions: Vec::new() };
         let mut next = module.region(0)?.first_block().and_then(|block| block.first_operation());
         while let Some(op) = next {
@@ -198,7 +198,7 @@ impl<'c: 'a, 'a> Parts<'c, 'a> {
 }
 
 /// The primes of all kernels that transform limbs.
-fn transformed_primes(kernels: &[Kernel], params: &Params) -> Basis {
+pub(crate) fn transformed_primes(kernels: &[Kernel], params: &Params) -> Basis {
     let used: BTreeSet<u32> = kernels
         .iter()
         .filter(|kernel| kernel.body.iter().any(|op| matches!(op, TileOp::Ntt { .. } | TileOp::Intt { .. })))
@@ -209,7 +209,8 @@ fn transformed_primes(kernels: &[Kernel], params: &Params) -> Basis {
     Basis::from_primes(primes)
 }
 
-fn symbol_name(op: OperationRef<'_, '_>) -> String {
+/// The name of a symbol.
+pub(crate) fn symbol_name(op: OperationRef<'_, '_>) -> String {
     let name = op.attribute("sym_name").ok().and_then(|a| StringAttribute::try_from(a).ok());
     name.map(|name| name.value().to_string()).unwrap_or_default()
 }
@@ -232,7 +233,7 @@ pub(crate) fn ports(func: OperationRef<'_, '_>) -> Result<(usize, usize), PassEr
 }
 
 /// Replaces everything in a module by the operations of a text.
-fn replace_body(module: OperationRef<'_, '_>, text: &str) -> Result<(), PassError> {
+pub(crate) fn replace_body(module: OperationRef<'_, '_>, text: &str) -> Result<(), PassError> {
     let context = context_of(module);
     let parsed = Module::parse(context, text).ok_or_else(|| {
         PassError::op(&module, "was lowered to text that does not parse; this is a bug of the compiler")
