@@ -26,9 +26,10 @@ pub mod transform;
 //mod tests;
 
 use crate::kernel_to_cpu::{
+    Parts,
     code::{Code, Type, Value},
     constants::TileConstants,
-    host, ports, replace_body, symbol_name, transformed_primes, Parts,
+    host, ports, replace_body, symbol_name, transformed_primes,
 };
 use ceria_dialects::{
     PARAMS,
@@ -330,9 +331,14 @@ impl<'w> Writer<'w> {
         let phase: &Phase = &transform.phases[if forward { place } else { count - 1 - place }];
         let stored = if place + 1 == count { context.stored(transform.roots) } else { BTreeSet::new() };
         let grid = [phase.blocks(), kernel.moduli.len(), kernel.batch];
-        self.function((grid, phase.threads()), &stored, phase.shared_words(), |code, args, constants, shared| {
-            let mut frame = Frame::new(code, context, constants, args);
-            transform.phase(code, &mut frame, shared, place);
-        });
+        self.function(
+            (grid, phase.threads()),
+            &stored,
+            phase.shared_words(),
+            |code, args, constants, shared| {
+                let mut frame = Frame::new(code, context, constants, args);
+                transform.phase(code, &mut frame, shared, place);
+            },
+        );
     }
 }

@@ -9,7 +9,10 @@ use ceria_dialects::{
     bridge::{
         emit::{EmitError, Form, Target, emit},
         hooks::{BlockLike, OperationLike, OperationRef, RegionLike, context_of},
-        pass::{OptionValues, PassDescriptor, PassError, PassOption, PipelineDescriptor, PipelineError, run_pipeline},
+        pass::{
+            OptionValues, PassDescriptor, PassError, PassOption, PipelineDescriptor, PipelineError,
+            run_pipeline,
+        },
     },
     interpret::name_of,
 };
@@ -128,8 +131,9 @@ fn run(module: OperationRef<'_, '_>, options: &OptionValues) -> Result<(), PassE
     let binary = format!(
         "module {{ gpu.binary @{MODULE} [#gpu.object<#nvvm.target<chip = \"{arch}\">, assembly = \"{escaped}\">] }}"
     );
-    let parsed = Module::parse(context_of(module), &binary)
-        .ok_or_else(|| PassError::new("PTX cannot be written as an attribute; this is a bug of the compiler"))?;
+    let parsed = Module::parse(context_of(module), &binary).ok_or_else(|| {
+        PassError::new("PTX cannot be written as an attribute; this is a bug of the compiler")
+    })?;
     let Some(new) = parsed.body().first_operation() else { return Ok(()) };
     // SAFETY: the operation leaves the parsed module before the other owns it; the old one is referred to by name.
     unsafe {

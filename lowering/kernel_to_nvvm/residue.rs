@@ -121,20 +121,12 @@ impl Prime {
     }
 
     /// (u + v, (u - v) * w). Lazy values stay in [0, 2q), strict ones are canonical.
-    pub fn inverse(
-        &self,
-        code: &mut Code,
-        range: Range,
-        (u, v): (Value, Value),
-        w: Value,
-    ) -> (Value, Value) {
+    pub fn inverse(&self, code: &mut Code, range: Range, (u, v): (Value, Value), w: Value) -> (Value, Value) {
         let (sum, difference) = self.sum_and_difference(code, range, u, v);
         let t = self.lazy_product(code, difference, w);
         match range {
             Range::Lazy => (self.correct_above(code, sum, self.twice), t),
-            Range::Strict => {
-                (self.correct_above(code, sum, self.q), self.correct_above(code, t, self.q))
-            }
+            Range::Strict => (self.correct_above(code, sum, self.q), self.correct_above(code, t, self.q)),
         }
     }
 

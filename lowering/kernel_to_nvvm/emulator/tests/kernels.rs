@@ -1,0 +1,127 @@
+//! Kernels that the compiler lowers for GPUs, run with every access checked, agree word for word with the interpreter.
+
+use super::super::{Emulated, EmulatorError, Mode};
+use crate::{
+    kernel_to_nvvm::{KernelCode, generate, schedule::Schedule},
+    random_kernels::{Case, Random, case, interpreted, primes, twiddle_table},
+};
+use ceria_dialects::{context, kernel::model::ArgumentKind};
+use ceria_runtime::format::manifest::Launch;
+use melior::ir::{Module, OperationRef};
+
+/// The device code of kernels, with what is needed to launch them.
+pub struct Suite {
+    n: usize,
+    /// The kernels.
+    pub cases: Vec<Case>,
+    codes: Vec<KernelCode>,
+    twiddles: Vec<u32>,
+}
+
+impl Suite {
+    /// Generates code. Operations of kernels are at locations like `"k0.3"`.
+    pub fn new(cases: Vec<Case>, n: usize, schedule: &Schedule) -> Self {
+        let primes = primes(&cases);
+        let generate = |case: &Case| {
+            let places = 0..case.kernel.body.len();
+            let places: Vec<String> =
+                places.map(|op| format!("loc(\"{}.{op}\")", case.kernel.name)).collect();
+            generate(&case.kernel, schedule, &primes, &places)
+        };
+        let codes = cases.iter().map(generate).collect();
+        Self { n, codes, twiddles: twiddle_table(&primes, n), cases }
+    }
+
+    /// The launches of a kernel.
+    pub fn launches(&self, index: usize) -> &[Launch] {
+        &self.codes[index].launches
+    }
+
+    /// The module of the device code.
+    pub fn text(&self) -> String {
+        let functions: String = self.codes.iter().map(|code| code.text.as_str()).collect();
+        format!("module attributes {{gpu.container_module}} {{\ngpu.module @kernels {{\n{functions}}}\n}}\n")
+    }
+
+    /// A device with some device code.
+    pub fn device(text: &str, mode: Mode) -> Result<Emulated, EmulatorError> {
+        let context = context();
+        let module = Module::parse(&context, text).unwrap_or_else(|| panic!("does not parse:\n{text}"));
+        // SAFETY: the module lives as long as the reference.
+        Emulated::new(unsafe { OperationRef::from_raw(module.as_operation().to_raw()) }, mode)
+    }
+
+    /// The operands of a kernel after its launches.
+    pub fn run(&self, index: usize, device: &mut Emulated) -> Result<Vec<Vec<u32>>, EmulatorError> {
+        let (case, code) = (&self.cases[index], &self.codes[index]);
+        let mut operands = case.operands.clone();
+        let mut parameters = Vec::new();
+        let kinds = &case.kernel.arguments;
+        for (words, kind) in operands.iter().zip(kinds) {
+            parameters.push(match kind {
+                ArgumentKind::Buffer(_) => put(device, words)?,
+                ArgumentKind::Index => u64::from(words[0]),
+            });
+        }
+        parameters.push(put(device, &self.twiddles)?);
+        parameters.push(device.allocate(4 * code.scratch_words as u64)?);
+        for launch in &code.launches {
+            device.launch(launch, &parameters)?;
+        }
+        for ((words, kind), &address) in operands.iter_mut().zip(kinds).zip(&parameters) {
+            if let ArgumentKind::Buffer(_) = kind {
+                device.download(address, words)?;
+            }
+        }
+        Ok(operands)
+    }
+}
+
+fn put(device: &mut Emulated, words: &[u32]) -> Result<u64, EmulatorError> {
+    let address = device.allocate(size_of_val(words) as u64)?;
+    device.upload(address, words)?;
+    Ok(address)
+}
+
+/// Random kernels by one schedule.
+fn check(seed: u64, count: usize, n: usize, schedule: &Schedule) {
+    let mut random = Random(seed);
+    let cases: Vec<Case> = (0..count).map(|i| case(&format!("k{i}"), n, &mut random)).collect();
+    let suite = Suite::new(cases, n, schedule);
+    assert_eq!(suite.n, n);
+    let mut device = Suite::device(&suite.text(), Mode::Checked).unwrap_or_else(|e| panic!("{e}"));
+    for (index, case) in suite.cases.iter().enumerate() {
+        let found = suite.run(index, &mut device).unwrap_or_else(|e| panic!("{e}\n{:?}", case.kernel));
+        for (argument, (found, expected)) in found.iter().zip(interpreted(case)).enumerate() {
+            let first = found.iter().zip(&expected).position(|(a, b)| a != b);
+            assert_eq!(first, None, "argument {argument} of {:?}", case.kernel);
+        }
+    }
+}
+
+#[test]
+fn kernels_agree_with_the_interpreter() {
+    let schedule = Schedule::default();
+    check(1, 12, 8, &schedule);
+    check(2, 16, 32, &schedule);
+    check(3, 12, 256, &schedule);
+}
+
+#[test]
+fn transforms_of_two_functions_agree_with_the_interpreter() {
+    check(4, 3, 4096, &Schedule::default());
+    check(5, 2, 8192, &Schedule::default());
+}
+
+#[test]
+fn schedules_of_other_shapes_agree_with_the_interpreter() {
+    let default = Schedule::default();
+    check(6, 8, 256, &Schedule { ntt_single: 4, ntt_radix: 2, ntt_threads: 32, ..default.clone() });
+    check(7, 8, 128, &Schedule { ntt_radix: 3, threads: 32, words: 16, bconv_group: 3, ..default.clone() });
+    check(
+        8,
+        8,
+        512,
+        &Schedule { ntt_single: 5, ntt_split: 5, ntt_words: 3, threads: 64, words: 8, ..default },
+    );
+}
