@@ -11,7 +11,6 @@ use melior::ir::{Module, OperationRef};
 
 /// The device code of kernels, with what is needed to launch them.
 pub struct Suite {
-    n: usize,
     /// The kernels.
     pub cases: Vec<Case>,
     codes: Vec<KernelCode>,
@@ -29,17 +28,16 @@ impl Suite {
             generate(&case.kernel, schedule, &primes, &places)
         };
         let codes = cases.iter().map(generate).collect();
-        Self { n, codes, twiddles: twiddle_table(&primes, n), cases }
+        Self { codes, twiddles: twiddle_table(&primes, n), cases }
     }
 
-    /// The launches of a kernel.
-    pub fn launches(&self, index: usize) -> &[Launch] {
-        &self.codes[index].launches
+    /// The device functions of a kernel.
+    pub fn functions(&self, index: usize) -> &str {
+        &self.codes[index].text
     }
 
-    /// The module of the device code.
-    pub fn text(&self) -> String {
-        let functions: String = self.codes.iter().map(|code| code.text.as_str()).collect();
+    /// A module of device functions.
+    pub fn module(functions: &str) -> String {
         format!("module attributes {{gpu.container_module}} {{\ngpu.module @kernels {{\n{functions}}}\n}}\n")
     }
 
@@ -51,8 +49,13 @@ impl Suite {
         Emulated::new(unsafe { OperationRef::from_raw(module.as_operation().to_raw()) }, mode)
     }
 
-    /// The operands of a kernel after its launches.
-    pub fn run(&self, index: usize, device: &mut Emulated) -> Result<Vec<Vec<u32>>, EmulatorError> {
+    /// The operands of a kernel after its launches. On the device the kernel is called `name`.
+    pub fn run(
+        &self,
+        index: usize,
+        name: &str,
+        device: &mut Emulated,
+    ) -> Result<Vec<Vec<u32>>, EmulatorError> {
         let (case, code) = (&self.cases[index], &self.codes[index]);
         let mut operands = case.operands.clone();
         let mut parameters = Vec::new();
@@ -66,7 +69,8 @@ impl Suite {
         parameters.push(put(device, &self.twiddles)?);
         parameters.push(device.allocate(4 * code.scratch_words as u64)?);
         for launch in &code.launches {
-            device.launch(launch, &parameters)?;
+            let symbol = launch.symbol.replacen(&case.kernel.name, name, 1);
+            device.launch(&Launch { symbol, ..launch.clone() }, &parameters)?;
         }
         for ((words, kind), &address) in operands.iter_mut().zip(kinds).zip(&parameters) {
             if let ArgumentKind::Buffer(_) = kind {
@@ -88,10 +92,13 @@ fn check(seed: u64, count: usize, n: usize, schedule: &Schedule) {
     let mut random = Random(seed);
     let cases: Vec<Case> = (0..count).map(|i| case(&format!("k{i}"), n, &mut random)).collect();
     let suite = Suite::new(cases, n, schedule);
-    assert_eq!(suite.n, n);
-    let mut device = Suite::device(&suite.text(), Mode::Checked).unwrap_or_else(|e| panic!("{e}"));
+    let functions: String = (0..count).map(|index| suite.functions(index)).collect();
+    let mut device =
+        Suite::device(&Suite::module(&functions), Mode::Checked).unwrap_or_else(|e| panic!("{e}"));
     for (index, case) in suite.cases.iter().enumerate() {
-        let found = suite.run(index, &mut device).unwrap_or_else(|e| panic!("{e}\n{:?}", case.kernel));
+        let found = suite
+            .run(index, &case.kernel.name, &mut device)
+            .unwrap_or_else(|e| panic!("{e}\n{:?}", case.kernel));
         for (argument, (found, expected)) in found.iter().zip(interpreted(case)).enumerate() {
             let first = found.iter().zip(&expected).position(|(a, b)| a != b);
             assert_eq!(first, None, "argument {argument} of {:?}", case.kernel);
