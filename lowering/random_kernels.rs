@@ -293,6 +293,21 @@ pub fn case(name: &str, n: usize, random: &mut Random) -> Case {
     Case { kernel: Kernel { name: name.into(), batch, moduli, n, arguments, body, tiles }, operands }
 }
 
+impl Case {
+    /// The operations whose results are stored, or needed for what is stored.
+    pub fn needed(&self) -> Vec<&TileOp> {
+        let mut tiles = vec![false; self.kernel.tiles];
+        let mut needed = Vec::new();
+        for op in self.kernel.body.iter().rev() {
+            if matches!(op, TileOp::Store { .. }) || op.results().iter().any(|&tile| tiles[tile]) {
+                op.operands().iter().for_each(|&tile| tiles[tile] = true);
+                needed.push(op);
+            }
+        }
+        needed
+    }
+}
+
 /// The primes of kernels, each once.
 pub fn primes(cases: &[Case]) -> Vec<u32> {
     let mut primes = Vec::new();

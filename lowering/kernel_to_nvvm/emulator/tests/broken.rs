@@ -22,17 +22,22 @@ struct Mutant {
     text: String,
 }
 
-/// Texts in which one line is changed, for each line that `change` changes.
+/// How many mutants of a kind are made of a kernel at most, spread over its text.
+const MOST: usize = 12;
+
+/// Texts in which one line is changed, among the lines that `change` changes.
 fn mutants(text: &str, mut change: impl FnMut(&str) -> Option<String>) -> Vec<Mutant> {
     let lines: Vec<&str> = text.lines().collect();
-    let mutant = |(at, line): (usize, &&str)| {
-        let changed = change(line)?;
+    let changes = lines.iter().enumerate().filter_map(|(at, line)| Some((at, *line, change(line)?)));
+    let changes: Vec<(usize, &str, String)> = changes.collect();
+    let mutant = |(at, line, changed): &(usize, &str, String)| {
+        let at = *at;
         let all =
             lines[..at].iter().copied().chain([changed.as_str()]).chain(lines[at + 1..].iter().copied());
         let text = all.map(|line| format!("{line}\n")).collect();
-        Some(Mutant { line: line.trim().into(), text })
+        Mutant { line: line.trim().into(), text }
     };
-    lines.iter().enumerate().filter_map(mutant).collect()
+    changes.iter().step_by(changes.len().div_ceil(MOST).max(1)).map(mutant).collect()
 }
 
 /// Without one of the barriers.
@@ -147,10 +152,10 @@ impl Right {
 /// Kernels that exchange words among threads, of one and of two device functions.
 fn transforms() -> Vec<Right> {
     let one = Schedule { ntt_words: 2, threads: 32, ..Schedule::default() };
-    let two = Schedule { ntt_single: 4, ntt_radix: 2, ntt_threads: 32, ..Schedule::default() };
+    let two = Schedule { ntt_single: 4, ntt_words: 2, ntt_split: 3, ntt_threads: 32, ..Schedule::default() };
     [&one, &two]
         .into_iter()
-        .flat_map(|schedule| [false, true].map(|inverse| Right::transform(256, inverse, schedule)))
+        .flat_map(|schedule| [false, true].map(|inverse| Right::transform(64, inverse, schedule)))
         .collect()
 }
 

@@ -5,9 +5,13 @@ use crate::{
     kernel_to_nvvm::{KernelCode, generate, schedule::Schedule},
     random_kernels::{Case, Random, case, interpreted, primes, twiddle_table},
 };
-use ceria_dialects::{context, kernel::model::ArgumentKind};
+use ceria_dialects::{
+    context,
+    kernel::model::{ArgumentKind, TileOp},
+};
 use ceria_runtime::format::manifest::Launch;
 use melior::ir::{Module, OperationRef};
+use std::{collections::HashSet, mem::discriminant};
 
 /// The device code of kernels, with what is needed to launch them.
 pub struct Suite {
@@ -87,18 +91,15 @@ fn put(device: &mut Emulated, words: &[u32]) -> Result<u64, EmulatorError> {
     Ok(address)
 }
 
-/// Random kernels by one schedule.
-fn check(seed: u64, count: usize, n: usize, schedule: &Schedule) {
-    let mut random = Random(seed);
-    let cases: Vec<Case> = (0..count).map(|i| case(&format!("k{i}"), n, &mut random)).collect();
+/// Runs kernels by one schedule.
+fn check(cases: Vec<Case>, n: usize, schedule: &Schedule) {
     let suite = Suite::new(cases, n, schedule);
-    let functions: String = (0..count).map(|index| suite.functions(index)).collect();
+    let functions: String = (0..suite.cases.len()).map(|index| suite.functions(index)).collect();
     let mut device =
         Suite::device(&Suite::module(&functions), Mode::Checked).unwrap_or_else(|e| panic!("{e}"));
     for (index, case) in suite.cases.iter().enumerate() {
-        let found = suite
-            .run(index, &case.kernel.name, &mut device)
-            .unwrap_or_else(|e| panic!("{e}\n{:?}", case.kernel));
+        let found = suite.run(index, &case.kernel.name, &mut device);
+        let found = found.unwrap_or_else(|e| panic!("{e}\n{:?}", case.kernel));
         for (argument, (found, expected)) in found.iter().zip(interpreted(case)).enumerate() {
             let first = found.iter().zip(&expected).position(|(a, b)| a != b);
             assert_eq!(first, None, "argument {argument} of {:?}", case.kernel);
@@ -106,29 +107,44 @@ fn check(seed: u64, count: usize, n: usize, schedule: &Schedule) {
     }
 }
 
+/// Random kernels that are wanted.
+fn cases(seed: u64, count: usize, n: usize, wanted: impl Fn(&Case) -> bool) -> Vec<Case> {
+    let mut random = Random(seed);
+    let mut drawn = (0..).map(|i| case(&format!("k{i}"), n, &mut random));
+    std::iter::from_fn(|| drawn.next()).filter(wanted).take(count).collect()
+}
+
+/// Whether a kernel transforms what it stores, once or twice.
+fn is_transform(case: &Case) -> bool {
+    let transforms = |op: &&&TileOp| matches!(op, TileOp::Ntt { .. } | TileOp::Intt { .. });
+    (1..=2).contains(&case.needed().iter().filter(transforms).count())
+}
+
 #[test]
 fn kernels_agree_with_the_interpreter() {
     let schedule = Schedule::default();
-    check(1, 12, 8, &schedule);
-    check(2, 16, 32, &schedule);
-    check(3, 12, 256, &schedule);
+    let mut kinds = HashSet::new();
+    for (seed, count, n) in [(1, 12, 8), (2, 24, 32), (3, 12, 256)] {
+        let cases = cases(seed, count, n, |_| true);
+        kinds.extend(cases.iter().flat_map(Case::needed).map(discriminant));
+        check(cases, n, &schedule);
+    }
+    assert_eq!(kinds.len(), 16, "the seeds leave out kinds of operations");
 }
 
 #[test]
 fn transforms_of_two_functions_agree_with_the_interpreter() {
-    check(4, 3, 4096, &Schedule::default());
-    check(5, 2, 8192, &Schedule::default());
+    check(cases(4, 3, 4096, is_transform), 4096, &Schedule::default());
+    check(cases(5, 2, 8192, is_transform), 8192, &Schedule::default());
 }
 
 #[test]
 fn schedules_of_other_shapes_agree_with_the_interpreter() {
     let default = Schedule::default();
-    check(6, 8, 256, &Schedule { ntt_single: 4, ntt_radix: 2, ntt_threads: 32, ..default.clone() });
-    check(7, 8, 128, &Schedule { ntt_radix: 3, threads: 32, words: 16, bconv_group: 3, ..default.clone() });
-    check(
-        8,
-        8,
-        512,
-        &Schedule { ntt_single: 5, ntt_split: 5, ntt_words: 3, threads: 64, words: 8, ..default },
-    );
+    let narrow = Schedule { ntt_single: 4, ntt_radix: 2, ntt_threads: 32, ..default.clone() };
+    let wide = Schedule { ntt_radix: 3, threads: 32, words: 16, bconv_group: 3, ..default.clone() };
+    let split = Schedule { ntt_single: 5, ntt_split: 5, ntt_words: 3, threads: 64, words: 8, ..default };
+    check(cases(6, 4, 256, is_transform), 256, &narrow);
+    check(cases(7, 8, 128, |_| true), 128, &wide);
+    check(cases(8, 4, 512, is_transform), 512, &split);
 }
