@@ -1,0 +1,198 @@
+//! A small program as a bundle for the CPU and as one for GPUs, with keys and an input.
+
+use ceria_dialects::bridge::pass::run_pipeline;
+use ceria_lowering::{
+    bundle::{BundleInput, CpuLevel, write},
+    host,
+};
+use ceria_runtime::{
+    client::{
+        Context, KeySpec, PublicKey, SecretKey,
+        files::{Ciphertexts, Model, write_ciphertexts, write_eval_keys},
+    },
+    device::Bundle,
+    format::{
+        layout::Layout,
+        manifest::{self, DeviceCode, FileEntry, Launch, Manifest, Prediction},
+        params::Params,
+    },
+};
+use melior::ir::Module;
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// The bundle for the CPU.
+pub const CPU: &str = "cpu.ceria";
+/// The bundle for GPUs.
+pub const CUDA: &str = "cuda.ceria";
+
+/// Whether the stand-in executes the code of [`CUDA`].
+pub const EXECUTES: bool = false;
+
+const PIPELINE: &str = "ckks-to-poly,canonicalize,cse,poly-merge-mod-down,poly-expand-keyswitch,canonicalize,cse,poly-to-kernel,canonicalize,cse";
+
+/// The square of a ciphertext and a rotation of it, added.
+fn program(params: &Params) -> String {
+    let slots = params.slots();
+    let layout = Layout::row_major(&[slots], slots).unwrap();
+    let port = |name: &str, side: &str| {
+        format!(
+            "{{ckks.name = \"{name}\", ckks.shape = array<i64: {slots}>, ckks.layout = #ckks.layout<{layout}>, \
+             ckks.part = 0 : i64, ckks.{side} = 0 : i64}}"
+        )
+    };
+    format!(
+        "module attributes {{ckks.params = #ckks.params<{params}>}} {{
+func.func @main(%x: !ckks.ct<2, S(2)> {}) -> (!ckks.ct<1, S(1)> {}) {{
+  %0 = ckks.mul %x, %x : !ckks.ct<2, S(2)>, !ckks.ct<2, S(2)>
+  %1 = ckks.relinearize %0 : !ckks.ct<2, S(1)*D(2), 3>
+  %2 = ckks.rescale %1 : !ckks.ct<2, S(1)*D(2)>
+  %3 = ckks.rotate %2 {{step = 3}} : !ckks.ct<1, S(1)>
+  %4 = ckks.add %2, %3 : !ckks.ct<1, S(1)>, !ckks.ct<1, S(1)>
+  return %4 : !ckks.ct<1, S(1)>
+}}
+}}",
+        port("x", "input"),
+        port("y", "output")
+    )
+}
+
+/// A folder with both bundles, keys and an input, and the stand-in in the driver's place.
+pub struct Site {
+    folder: tempfile::TempDir,
+}
+
+impl Site {
+    /// Makes everything.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let site = Self { folder };
+        ceria_lowering::register().unwrap();
+        let mlir = ceria_dialects::context();
+        // Keys are some MiB, so that there is something that a small device has no room for.
+        let params = Params::toy(13, 2, 1);
+        let text = program(&params);
+        let ckks = Module::parse(&mlir, &text).unwrap_or_else(|| panic!("does not parse:\n{text}"));
+        let kernel = Module::parse(&mlir, &text).unwrap();
+        run_pipeline(&kernel.as_operation(), PIPELINE).unwrap_or_else(|e| panic!("{e}"));
+        let input = BundleInput {
+            name: "test",
+            ckks: ckks.as_operation(),
+            kernel: kernel.as_operation(),
+            levels: &[CpuLevel::V2],
+            weights: &BTreeMap::new(),
+            ir: &[],
+            prediction: Prediction::default(),
+            op_counts: BTreeMap::new(),
+        };
+        write(&site.path(CPU), &input).unwrap_or_else(|e| panic!("{e}"));
+        let bundle = Bundle::open(&site.path(CPU)).unwrap();
+        for_gpus(&site.path(CUDA), &bundle, &kernel);
+        site.add_client();
+        fs::create_dir(site.path("driver")).unwrap();
+        for name in ["libcuda.so.1", "libcuda.so"] {
+            std::os::unix::fs::symlink(built("libcuda_stand_in.so"), site.path("driver").join(name)).unwrap();
+        }
+        site
+    }
+
+    /// A path in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The names of the kernels.
+    pub fn kernels(&self) -> Vec<String> {
+        let bundle = Bundle::open(&self.path(CUDA)).unwrap();
+        bundle.manifest.kernels.iter().map(|kernel| kernel.name.clone()).collect()
+    }
+
+    /// Makes keys for the GPU's bundle and encrypts an input.
+    fn add_client(&self) {
+        let bundle = Bundle::open(&self.path(CUDA)).unwrap();
+        let context = Context::new(bundle.manifest.params.clone()).unwrap();
+        let model = Model::new(&context, bundle.hash);
+        let secret = SecretKey::generate(&context).unwrap();
+        let public = PublicKey::generate(&context, &secret).unwrap();
+        let specs = KeySpec::all(&bundle.manifest.keys);
+        write_eval_keys(&self.path("eval.keys"), model, &secret, &specs, &mut |_| {}).unwrap();
+        let port = &bundle.manifest.inputs[0];
+        let slots = vec![0.5; context.params().slots()];
+        let part = public.encrypt_slots(&context, &slots[..], &port.scale, port.level).unwrap();
+        let inputs = Ciphertexts { key_pair: secret.id(), tensors: vec![(port.name.clone(), vec![part])] };
+        write_ciphertexts(&self.path("x.ct"), model, &inputs).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(built("ceria-run"));
+        command.current_dir(self.folder.path()).args(arguments);
+        command
+    }
+
+    /// `ceria-run` with the stand-in.
+    pub fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+        let mut command = self.command(arguments);
+        command.env("LD_LIBRARY_PATH", self.path("driver")).envs(variables.iter().copied());
+        command.output().expect("ceria-run starts")
+    }
+
+    /// `ceria-run` without it.
+    pub fn run_without_driver(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("ceria-run starts")
+    }
+}
+
+/// A file that the build of the workspace makes.
+fn built(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.ancestors().nth(2).unwrap().join(name);
+    assert!(path.exists(), "{} is missing; build the workspace", path.display());
+    path
+}
+
+/// Makes a bundle for GPUs of one for the CPU.
+fn for_gpus(to: &Path, cpu: &Bundle, kernel: &Module<'_>) {
+    let library = host::compile(kernel.as_operation(), "main").unwrap_or_else(|e| panic!("{e}"));
+    let mut ptx = String::from(".version 8.0\n.target sm_80\n.address_size 64\n");
+    let mut kernels = Vec::new();
+    for kernel in &library.kernels {
+        let launches: Vec<Launch> = (0..2)
+            .map(|i| Launch {
+                symbol: format!("{}_{i}", kernel.name),
+                grid: [4, 2, 1],
+                block: 128,
+                shared_bytes: 0,
+            })
+            .collect();
+        for launch in &launches {
+            let parameters: Vec<String> =
+                (0..kernel.arguments.len() + 2).map(|i| format!(".param .u64 p{i}")).collect();
+            let _ = write!(
+                ptx,
+                ".visible .entry {}(\n  {}\n)\n.reqntid 128, 1, 1\n{{\n  ret;\n}}\n",
+                launch.symbol,
+                parameters.join(",\n  ")
+            );
+        }
+        kernels.push(manifest::Kernel { name: kernel.name.clone(), launches });
+    }
+    fs::create_dir(to).unwrap();
+    let contents = [("host-x86_64-v2.so", library.code), ("device.ptx", ptx.into_bytes())];
+    for (file, bytes) in &contents {
+        fs::write(to.join(file), bytes).unwrap();
+    }
+    let mut new = cpu.manifest.clone();
+    new.memory.arena_bytes = library.arena_bytes;
+    new.kernels = kernels;
+    new.device =
+        Some(DeviceCode { ptx: "device.ptx".into(), cubins: BTreeMap::new(), scratch_bytes: 1 << 16 });
+    new.files = contents.iter().map(|(file, bytes)| (file.to_string(), FileEntry::of(bytes))).collect();
+    let text = new.to_json().unwrap();
+    Manifest::from_json(&text).unwrap();
+    fs::write(to.join(manifest::FILE), text).unwrap();
+}
