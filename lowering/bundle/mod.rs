@@ -203,7 +203,7 @@ pub fn write(folder: &Path, input: &BundleInput<'_, '_>) -> Result<[u8; 32], Bun
         kernels: lowered
             .kernels
             .into_iter()
-            .map(|name| manifest::Kernel { name, launches: Vec::new() })
+            .map(|name| manifest::Kernel { name, ..manifest::Kernel::default() })
             .collect(),
         device: None,
         prediction: input.prediction,

@@ -23,7 +23,7 @@ use ceria_dialects::{
         pass::{OptionValues, PassError},
     },
     interpret::name_of,
-    kernel::model::{Kernel, TileOp},
+    kernel::model::{ArgumentKind, Kernel, TileOp},
     params_of,
 };
 use ceria_passes::kernel::plan_memory;
@@ -186,6 +186,15 @@ pub fn compile(kernel: OperationRef<'_, '_>, entry: &str) -> Result<HostLibrary,
     let object = emit(module.as_operation(), &CpuLevel::V2.target(), Form::Object)?;
     let code = shared_library(&object)?;
     Ok(HostLibrary { code, kernels, tables, twiddles, arena_bytes, inputs, outputs })
+}
+
+/// For each argument of a kernel the bytes of its buffer, 0 for a number: what the manifest says of it.
+pub fn buffer_bytes(kernel: &Kernel) -> Vec<u64> {
+    let bytes = |argument: &ArgumentKind| match argument {
+        ArgumentKind::Buffer(shape) => shape.iter().product::<usize>() as u64 * 4,
+        ArgumentKind::Index => 0,
+    };
+    kernel.arguments.iter().map(bytes).collect()
 }
 
 fn symbol_name(op: OperationRef<'_, '_>) -> String {

@@ -1,7 +1,7 @@
 //! Host programs for devices drive a device that interprets kernels, at addresses that mean nothing to this machine, and
 //! compute what programs for the CPU compute.
 
-use super::compile;
+use super::{buffer_bytes, compile};
 use crate::interpret::native::Native;
 use ceria_dialects::{
     bridge::{hooks::OperationRef, pass::run_pipeline},
@@ -139,7 +139,11 @@ fn on_device(
     let kernels = host
         .kernels
         .iter()
-        .map(|kernel| manifest::Kernel { name: kernel.name.clone(), launches: vec![launch(kernel)] })
+        .map(|kernel| manifest::Kernel {
+            name: kernel.name.clone(),
+            launches: vec![launch(kernel)],
+            buffers: buffer_bytes(kernel),
+        })
         .collect();
     let memory = DeviceMemory {
         arena_bytes: host.arena_bytes,

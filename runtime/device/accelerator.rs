@@ -45,6 +45,18 @@ pub trait Device {
         Ok(address)
     }
 
+    /// Gives memory to keep copies of shared words in, for [`fetch`](Self::fetch).
+    fn keep_copies(&mut self, start: u64, bytes: u64) -> Result<(), DeviceError> {
+        let _ = (start, bytes);
+        Ok(())
+    }
+
+    /// An address at which launches from now on find the words of a buffer, which may be a copy if they are shared.
+    fn fetch(&mut self, address: u64, bytes: u64) -> Result<u64, DeviceError> {
+        let _ = bytes;
+        Ok(address)
+    }
+
     /// Called before the program runs. A device that has recorded the launches of an earlier run replays them.
     fn begin(&mut self) -> Result<Begun, DeviceError> {
         Ok(Begun::Run)

@@ -23,6 +23,9 @@ use crate::format::{
 };
 use std::{cell::RefCell, ffi::c_void, time::Instant};
 
+/// One part in this many of a device's memory is for copies of tables that do not fit.
+const RING_SHARE: u64 = 8;
+
 /// The memory that a program needs on a device.
 #[derive(Clone, Debug, Default)]
 pub struct DeviceMemory {
@@ -70,8 +73,20 @@ impl<D: Device> DeviceExecutor<D> {
         let fixed =
             fixed.fold(padded(memory.arena_bytes) + padded(memory.scratch_bytes), u64::saturating_add);
         let free = device.free_bytes()?;
-        let placement = place(&memory.tables, fixed, free)?;
+        let mut placement = place(&memory.tables, fixed, free)?;
+        let mut ring = 0;
+        if let (1.., Some(free)) = (placement.host_bytes, free) {
+            // Copies of what stays on the host need room, if there is any.
+            let wanted = padded(free / RING_SHARE);
+            if let Ok(with_ring) = place(&memory.tables, fixed + wanted, Some(free)) {
+                (placement, ring) = (with_ring, wanted);
+            }
+        }
         device.reserve(placement.device_bytes)?;
+        if ring > 0 {
+            let start = device.allocate(ring)?;
+            device.keep_copies(start, ring)?;
+        }
         let mut buffers = |sizes: &[usize]| {
             let all = sizes.iter().map(|&words| Ok((device.allocate(words as u64 * 4)?, words)));
             all.collect::<Result<Vec<_>, DeviceError>>()
@@ -184,6 +199,7 @@ impl<D: Device> DeviceExecutor<D> {
             kernels: &self.kernels,
             index: &self.index,
             scratch: self.scratch,
+            shares: self.placement.host_bytes > 0,
             parameters: Vec::new(),
             profile,
             failure: None,
@@ -217,6 +233,8 @@ struct Running<'r, D> {
     kernels: &'r [Kernel],
     index: &'r [(u64, Buffer)],
     scratch: u64,
+    /// Whether tables lie in the host's memory.
+    shares: bool,
     parameters: Vec<u64>,
     profile: Profile,
     failure: Option<DeviceError>,
@@ -230,6 +248,13 @@ impl<D: Device> Running<'_, D> {
         self.parameters.clear();
         self.parameters.extend_from_slice(arguments);
         self.parameters.push(self.scratch);
+        if self.shares {
+            for (parameter, &bytes) in self.parameters.iter_mut().zip(&kernel.buffers) {
+                if bytes > 0 {
+                    *parameter = self.device.fetch(*parameter, bytes)?;
+                }
+            }
+        }
         for launch in &kernel.launches {
             let from = Instant::now();
             self.device.launch(launch, &self.parameters).map_err(|e| e.in_launch(&kernel.name, launch))?;

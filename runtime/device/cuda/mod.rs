@@ -1,12 +1,14 @@
 //! NVIDIA GPUs, through the driver's API.
 //!
-//! [`driver`] has its calls and errors, [`module`] the bundle's code, [`staging`] the way of words to and from the device.
+//! [`driver`] has its calls and errors, [`module`] the bundle's code, [`staging`] the way of words to and from the device,
+//! [`prefetch`] that of tables which do not fit on it.
 //! A [`CudaDevice`] puts them together: one piece of memory for everything that lies on the device, a stream for the
 //! program and one for uploads. The first run of a program is captured as a graph, which later runs replay: addresses
 //! stay, and what the program reads from its tables of numbers stays too, so its launches are the same each time.
 
 mod driver;
 mod module;
+mod prefetch;
 mod staging;
 
 use super::{
@@ -22,6 +24,7 @@ use driver::{
     is_fatal, reason, stream,
 };
 use module::Module;
+use prefetch::{Prefetch, Shared};
 use staging::Staging;
 use std::{ffi::c_void, ptr::null_mut, time::Duration};
 
@@ -71,6 +74,9 @@ pub struct CudaDevice {
     started: Event,
     ended: Event,
     uploaded: Event,
+    /// Orders the streams while launches are captured.
+    joined: Event,
+    prefetch: Option<Prefetch>,
     /// Before and after each launch.
     timers: Vec<[Event; 2]>,
     staging: Staging,
@@ -82,6 +88,7 @@ pub struct CudaDevice {
     taken: u64,
     others: Vec<DeviceMemory>,
     shared: Vec<PinnedMemory>,
+    shares: Vec<Shared>,
     module: Module,
     context: Context,
 }
@@ -104,6 +111,8 @@ impl CudaDevice {
             started: event(true)?,
             ended: event(true)?,
             uploaded: event(false)?,
+            joined: event(false)?,
+            prefetch: None,
             timers: Vec::new(),
             staging: Staging::new()?,
             program: stream()?,
@@ -113,6 +122,7 @@ impl CudaDevice {
             taken: 0,
             others: Vec::new(),
             shared: Vec::new(),
+            shares: Vec::new(),
             module,
             context,
         })
@@ -131,6 +141,13 @@ impl CudaDevice {
     /// The file of the bundle that its code is from.
     pub fn code(&self) -> &str {
         &self.module.file
+    }
+
+    /// Lets one stream wait for what another has been given so far.
+    fn follow(&self, stream: &Stream, other: &Stream, event: &Event) -> Result<(), DeviceError> {
+        self.record(event, other)?;
+        // SAFETY: the event and the stream exist.
+        check(unsafe { sys::cuStreamWaitEvent(stream.raw, event.raw, 0) }, "order its streams")
     }
 
     fn record(&self, event: &Event, stream: &Stream) -> Result<(), DeviceError> {
@@ -260,6 +277,9 @@ impl Device for CudaDevice {
         if let Some([_, after]) = timer {
             record(after)?;
         }
+        if let Some(prefetch) = &mut self.prefetch {
+            prefetch.launched(parameters, &self.program)?;
+        }
         self.launches += 1;
         self.last.clone_from(&launch.symbol);
         if self.options.check {
@@ -301,21 +321,38 @@ impl Device for CudaDevice {
         let mut memory = PinnedMemory::new(words.len(), true)?;
         memory.words_mut().copy_from_slice(words);
         let address = memory.device_address()?;
+        self.shares.push(Shared {
+            device: address,
+            host: memory.address(),
+            bytes: size_of_val(words) as u64,
+        });
         self.shared.push(memory);
         Ok(address)
     }
 
+    fn keep_copies(&mut self, start: u64, bytes: u64) -> Result<(), DeviceError> {
+        self.prefetch = Some(Prefetch::new(start, bytes));
+        Ok(())
+    }
+
+    fn fetch(&mut self, address: u64, bytes: u64) -> Result<u64, DeviceError> {
+        match &mut self.prefetch {
+            Some(prefetch) => prefetch.fetch(address, bytes, &self.shares, &self.uploads, &self.program),
+            None => Ok(address),
+        }
+    }
+
     fn begin(&mut self) -> Result<Begun, DeviceError> {
         self.context.enter()?;
-        self.record(&self.uploaded, &self.uploads)?;
-        // SAFETY: the event and the stream exist.
-        let result = unsafe { sys::cuStreamWaitEvent(self.program.raw, self.uploaded.raw, 0) };
-        check(result, "wait for the uploads")?;
+        self.follow(&self.program, &self.uploads, &self.uploaded)?;
         if self.graph.is_some() {
             self.replay()?;
             return Ok(Begun::Replayed);
         }
         self.launches = 0;
+        if let Some(prefetch) = &mut self.prefetch {
+            prefetch.clear();
+        }
         if self.is_plain() {
             self.record(&self.started, &self.program)?;
             return Ok(Begun::Run);
@@ -325,6 +362,10 @@ impl Device for CudaDevice {
         let result = unsafe { sys::cuStreamBeginCapture_v2(self.program.raw, mode) };
         if result == CUresult::CUDA_SUCCESS {
             self.recording = true;
+            if self.prefetch.is_some() {
+                // What brings tables to the device is captured with what reads them.
+                self.follow(&self.uploads, &self.program, &self.joined)?;
+            }
         } else {
             self.options.graph = false;
             self.record(&self.started, &self.program)?;
@@ -337,7 +378,11 @@ impl Device for CudaDevice {
             self.record(&self.ended, &self.program)?;
             return Ok(Ended::Done);
         }
-        match self.captured() {
+        let joined = match self.prefetch {
+            Some(_) => self.follow(&self.program, &self.uploads, &self.joined),
+            None => Ok(()),
+        };
+        match self.captured().and_then(|graph| joined.map(|()| graph)) {
             Ok(graph) if !failed => {
                 self.graph = Some(graph);
                 self.replay()?;

@@ -20,9 +20,10 @@ pub const ILLEGAL_ADDRESS: Code = 700;
 pub const LAUNCH_OUT_OF_RESOURCES: Code = 701;
 pub const STREAM_CAPTURE_UNSUPPORTED: Code = 900;
 pub const STREAM_CAPTURE_INVALIDATED: Code = 901;
+pub const STREAM_CAPTURE_UNJOINED: Code = 904;
 
 /// Names and words.
-const TEXTS: [(Code, &CStr, &CStr); 15] = [
+const TEXTS: [(Code, &CStr, &CStr); 16] = [
     (SUCCESS, c"CUDA_SUCCESS", c"no error"),
     (INVALID_VALUE, c"CUDA_ERROR_INVALID_VALUE", c"invalid argument"),
     (OUT_OF_MEMORY, c"CUDA_ERROR_OUT_OF_MEMORY", c"out of memory"),
@@ -38,6 +39,7 @@ const TEXTS: [(Code, &CStr, &CStr); 15] = [
     (LAUNCH_OUT_OF_RESOURCES, c"CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", c"too many resources requested"),
     (STREAM_CAPTURE_UNSUPPORTED, c"CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", c"not permitted in a capture"),
     (STREAM_CAPTURE_INVALIDATED, c"CUDA_ERROR_STREAM_CAPTURE_INVALIDATED", c"the capture is invalid"),
+    (STREAM_CAPTURE_UNJOINED, c"CUDA_ERROR_STREAM_CAPTURE_UNJOINED", c"a captured stream was not joined"),
 ];
 
 fn text(

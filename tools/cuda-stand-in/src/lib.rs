@@ -5,7 +5,7 @@
 //! waits for it, so that a buffer used too early holds the wrong words. Code that is PTX is accepted, and its launches
 //! are checked ([`image`]) and do nothing.
 //!
-//! `CUDA_STAND_IN_FAULT` makes a driver that fails ([`fault`]), `CUDA_STAND_IN_MEMORY` sets the device's memory in MiB and
+//! `CUDA_STAND_IN_FAULT` makes a driver that fails ([`fault`]), `CUDA_STAND_IN_KIB` sets the device's memory and
 //! `CUDA_STAND_IN_ARCH` its architecture.
 //!
 //! 1. [`api`]: the driver's functions for devices, memory and code; [`streams`]: those for streams, events and graphs.

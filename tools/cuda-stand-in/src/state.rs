@@ -18,8 +18,18 @@ use std::{
 pub struct Stream {
     /// What waits.
     pub queue: VecDeque<Work>,
-    /// What was captured, while it is.
-    pub captured: Option<Vec<Work>>,
+}
+
+/// What is being captured.
+pub struct Capture {
+    /// The stream whose capture began.
+    pub origin: u64,
+    /// Streams that follow it, and whether it follows them again.
+    pub others: BTreeMap<u64, bool>,
+    /// For each event recorded in the capture its stream.
+    pub events: BTreeMap<u64, u64>,
+    /// The work, in an order in which it may be done.
+    pub work: Vec<Work>,
 }
 
 /// An event.
@@ -47,6 +57,8 @@ pub struct State {
     pub modules: BTreeMap<u64, HashMap<String, Function>>,
     /// Functions that were looked up.
     pub functions: BTreeMap<u64, Function>,
+    /// What is being captured, if anything is.
+    pub capture: Option<Capture>,
     /// Graphs, instantiated or not.
     pub graphs: BTreeMap<u64, Vec<Work>>,
     /// The error that the device does not recover from.
@@ -66,11 +78,12 @@ impl State {
         Self {
             fault: Fault::from_environment(),
             arch: number("CUDA_STAND_IN_ARCH", 90) as i32,
-            memory: Memory::new(number("CUDA_STAND_IN_MEMORY", 4096) << 20),
+            memory: Memory::new(number("CUDA_STAND_IN_KIB", 4 << 20) << 10),
             streams: BTreeMap::new(),
             events: BTreeMap::new(),
             modules: BTreeMap::new(),
             functions: BTreeMap::new(),
+            capture: None,
             graphs: BTreeMap::new(),
             broken: SUCCESS,
             asked: 0,
@@ -85,14 +98,44 @@ impl State {
         self.next
     }
 
-    /// Puts work into a stream, or into what is captured of it.
+    /// Puts work into a stream, or into what is captured.
     pub fn enqueue(&mut self, stream: u64, work: Work) -> Option<()> {
-        let stream = self.streams.get_mut(&stream)?;
-        match &mut stream.captured {
-            Some(captured) => captured.push(work),
-            None => stream.queue.push_back(work),
+        let queue = &mut self.streams.get_mut(&stream)?.queue;
+        let Some(capture) = &mut self.capture else {
+            queue.push_back(work);
+            return Some(());
+        };
+        if let Work::Wait { event, .. } = work
+            && let Some(&source) = capture.events.get(&event)
+        {
+            // A stream that waits for the capture is captured from then on, until the first waits for it.
+            if stream == capture.origin {
+                capture.others.entry(source).and_modify(|joined| *joined = true);
+            } else {
+                capture.others.entry(stream).or_insert(true);
+            }
+        }
+        let captured = stream == capture.origin || capture.others.contains_key(&stream);
+        if !captured {
+            queue.push_back(work);
+            return Some(());
+        }
+        match work {
+            Work::Record { event, .. } => {
+                capture.events.insert(event, stream);
+            }
+            Work::Wait { .. } => {}
+            _ => {
+                capture.others.entry(stream).and_modify(|joined| *joined = false);
+                capture.work.push(work);
+            }
         }
         Some(())
+    }
+
+    /// Whether a stream is being captured.
+    pub fn is_captured(&self, stream: u64) -> bool {
+        self.capture.as_ref().is_some_and(|c| c.origin == stream || c.others.contains_key(&stream))
     }
 }
 

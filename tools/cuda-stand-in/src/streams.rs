@@ -4,8 +4,9 @@ use crate::{
     codes::*,
     fault::Fault,
     queue::Work,
-    state::{Event, Stream, state},
+    state::{Capture, Event, Stream, state},
 };
+use std::collections::BTreeMap;
 use std::ffi::{c_int, c_uint, c_void};
 
 /// Threads of a block and blocks in each direction are at most these.
@@ -43,10 +44,10 @@ pub unsafe extern "C" fn cuStreamDestroy_v2(stream: u64) -> Code {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuStreamSynchronize(stream: u64) -> Code {
     let mut state = state();
-    match state.streams.get(&stream).map(|stream| stream.captured.is_some()) {
-        None => INVALID_HANDLE,
-        Some(true) => STREAM_CAPTURE_UNSUPPORTED,
-        Some(false) => state.drain(stream, None),
+    match state.streams.contains_key(&stream) {
+        false => INVALID_HANDLE,
+        true if state.is_captured(stream) => STREAM_CAPTURE_UNSUPPORTED,
+        true => state.drain(stream, None),
     }
 }
 
@@ -195,18 +196,24 @@ pub unsafe extern "C" fn cuStreamBeginCapture_v2(stream: u64, _mode: c_int) -> C
     if state.fault == Some(Fault::Capture) {
         return STREAM_CAPTURE_UNSUPPORTED;
     }
-    let Some(stream) = state.streams.get_mut(&stream) else { return INVALID_HANDLE };
-    stream.captured = Some(Vec::new());
+    if !state.streams.contains_key(&stream) || state.capture.is_some() {
+        return INVALID_HANDLE;
+    }
+    state.capture =
+        Some(Capture { origin: stream, others: BTreeMap::new(), events: BTreeMap::new(), work: Vec::new() });
     SUCCESS
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuStreamEndCapture(stream: u64, graph: *mut u64) -> Code {
     let mut state = state();
-    let captured = state.streams.get_mut(&stream).and_then(|stream| stream.captured.take());
-    let Some(captured) = captured else { return STREAM_CAPTURE_INVALIDATED };
+    let capture = state.capture.take().filter(|capture| capture.origin == stream);
+    let Some(capture) = capture else { return STREAM_CAPTURE_INVALIDATED };
+    if capture.others.values().any(|joined| !joined) {
+        return STREAM_CAPTURE_UNJOINED;
+    }
     let handle = state.handle();
-    state.graphs.insert(handle, captured);
+    state.graphs.insert(handle, capture.work);
     // SAFETY: the driver's contract.
     unsafe { store(graph, handle) }
 }

@@ -13,7 +13,7 @@ use ceria_runtime::{
     device::Bundle,
     format::{
         layout::Layout,
-        manifest::{self, DeviceCode, FileEntry, Launch, Manifest, Prediction},
+        manifest::{self, DeviceCode, FileEntry, Launch, Manifest, Prediction, TableContent},
         params::Params,
     },
 };
@@ -74,8 +74,7 @@ impl Site {
         let site = Self { folder };
         ceria_lowering::register().unwrap();
         let mlir = ceria_dialects::context();
-        // Keys are some MiB, so that there is something that a small device has no room for.
-        let params = Params::toy(13, 2, 1);
+        let params = Params::toy(10, 2, 1);
         let text = program(&params);
         let ckks = Module::parse(&mlir, &text).unwrap_or_else(|| panic!("does not parse:\n{text}"));
         let kernel = Module::parse(&mlir, &text).unwrap();
@@ -110,6 +109,26 @@ impl Site {
     pub fn kernels(&self) -> Vec<String> {
         let bundle = Bundle::open(&self.path(CUDA)).unwrap();
         bundle.manifest.kernels.iter().map(|kernel| kernel.name.clone()).collect()
+    }
+
+    /// Bytes that the program needs on a device.
+    pub fn device_bytes(&self) -> u64 {
+        let manifest = Bundle::open(&self.path(CUDA)).unwrap().manifest;
+        let polynomials = |ports: &[manifest::Port]| -> u64 {
+            ports.iter().map(|p| p.polynomials() as u64 * p.polynomial_words(&manifest.params) * 4).sum()
+        };
+        let scratch = manifest.device.as_ref().unwrap().scratch_bytes;
+        let ports = polynomials(&manifest.inputs) + polynomials(&manifest.outputs);
+        manifest.table_bytes().unwrap() + manifest.memory.arena_bytes + scratch + ports
+    }
+
+    /// Bytes of the largest table of keys.
+    pub fn largest_key(&self) -> u64 {
+        let manifest = Bundle::open(&self.path(CUDA)).unwrap().manifest;
+        let keys = manifest.tables.iter().filter(|table| {
+            matches!(table.content, TableContent::RelinKey { .. } | TableContent::GaloisKey { .. })
+        });
+        keys.map(|table| table.bytes().unwrap()).max().unwrap()
     }
 
     /// Makes keys for the GPU's bundle and encrypts an input.
@@ -179,7 +198,8 @@ fn for_gpus(to: &Path, cpu: &Bundle, kernel: &Module<'_>) {
                 parameters.join(",\n  ")
             );
         }
-        kernels.push(manifest::Kernel { name: kernel.name.clone(), launches });
+        let buffers = host::buffer_bytes(kernel);
+        kernels.push(manifest::Kernel { name: kernel.name.clone(), launches, buffers });
     }
     fs::create_dir(to).unwrap();
     let contents = [("host-x86_64-v2.so", library.code), ("device.ptx", ptx.into_bytes())];
