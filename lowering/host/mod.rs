@@ -197,7 +197,8 @@ pub fn buffer_bytes(kernel: &Kernel) -> Vec<u64> {
     kernel.arguments.iter().map(bytes).collect()
 }
 
-fn symbol_name(op: OperationRef<'_, '_>) -> String {
+/// The name of a symbol.
+pub(crate) fn symbol_name(op: OperationRef<'_, '_>) -> String {
     let name = op.attribute("sym_name").ok().and_then(|a| StringAttribute::try_from(a).ok());
     name.map(|name| name.value().to_string()).unwrap_or_default()
 }

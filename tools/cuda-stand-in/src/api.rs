@@ -184,10 +184,16 @@ pub unsafe extern "C" fn cuModuleLoadDataEx(
     }
     let fault = state.fault == Some(Fault::Compile);
     // SAFETY: the driver's contract; the stand-in takes only text.
+    let text = unsafe { image::text(text) };
     let read = if fault {
         Err("line 7; error: not a mnemonic".into())
+    } else if text.contains("gpu.module") {
+        image::emulated(&text).map(|(code, functions)| {
+            state.code = Some(code);
+            functions
+        })
     } else {
-        image::functions(&unsafe { image::text(text) })
+        image::functions(&text)
     };
     match read {
         Ok(functions) => {

@@ -1,5 +1,7 @@
-//! Code, as far as a launch of it can be checked.
+//! Code: PTX, as far as a launch of it can be checked, and `gpu.module`s, which are emulated.
 
+use ceria_lowering::kernel_to_nvvm::emulator::{Code, Mode};
+use melior::ir::Module;
 use std::{
     collections::HashMap,
     ffi::{CStr, c_char},
@@ -14,6 +16,23 @@ pub struct Function {
     pub parameters: usize,
     /// The threads of a block, if the function says so.
     pub threads: Option<u32>,
+    /// Whether it is emulated, by the code of the module that was loaded last.
+    pub emulated: bool,
+}
+
+/// Code that is emulated, and its functions; every access of it is checked.
+pub fn emulated(text: &str) -> Result<(Code, HashMap<String, Function>), String> {
+    ceria_lowering::register().map_err(|e| e.to_string())?;
+    let mlir = ceria_dialects::context();
+    let module = Module::parse(&mlir, text).ok_or("the module does not parse")?;
+    let code = Code::compile(module.as_operation(), Mode::Checked).map_err(|e| e.to_string())?;
+    let functions = code.functions().map(|function| {
+        let threads = function.block.and_then(|[threads, ..]| u32::try_from(threads).ok());
+        let name = function.name.clone();
+        (name.clone(), Function { name, parameters: function.parameters, threads, emulated: true })
+    });
+    let functions = functions.collect();
+    Ok((code, functions))
 }
 
 /// The functions of a text of PTX, or what is wrong with it.
@@ -31,8 +50,12 @@ pub fn functions(text: &str) -> Result<HashMap<String, Function>, String> {
             text.trim_start().split([',', ' ', '\n']).next().and_then(|number| number.parse().ok())
         });
         let name = name.trim().to_string();
-        let function =
-            Function { name: name.clone(), parameters: parameters.matches(".param").count(), threads };
+        let function = Function {
+            name: name.clone(),
+            parameters: parameters.matches(".param").count(),
+            threads,
+            emulated: false,
+        };
         found.insert(name, function);
     }
     Ok(found)

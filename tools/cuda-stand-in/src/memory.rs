@@ -1,5 +1,6 @@
 //! The device's memory: pieces of this machine's.
 
+use ceria_lowering::kernel_to_nvvm::emulator::memory::Memory as Emulated;
 use std::{
     alloc::{Layout, alloc, dealloc},
     collections::BTreeMap,
@@ -28,12 +29,14 @@ pub struct Memory {
     /// Bytes that the device has.
     pub size: usize,
     used: usize,
+    /// What emulated code may access: the device's pieces, which stay until the end, and the host's.
+    pub emulated: Emulated,
 }
 
 impl Memory {
     /// Memory of so many bytes.
     pub fn new(size: usize) -> Self {
-        Self { pieces: BTreeMap::new(), size, used: 0 }
+        Self { pieces: BTreeMap::new(), size, used: 0, emulated: Emulated::default() }
     }
 
     /// Bytes of the device that are free.
@@ -50,6 +53,9 @@ impl Memory {
         let layout = Self::layout(bytes)?;
         if kind == Kind::Device {
             self.used = self.used.checked_add(layout.size()).filter(|&used| used <= self.size)?;
+            let address = self.emulated.allocate(bytes as u64)?;
+            self.pieces.insert(address, (bytes, kind));
+            return Some(address);
         }
         // SAFETY: the size is not zero.
         let address = unsafe { alloc(layout) };
@@ -58,6 +64,9 @@ impl Memory {
         }
         // SAFETY: it is as large.
         unsafe { address.write_bytes(FRESH, layout.size()) };
+        if kind == Kind::Mapped {
+            self.emulated.constant(address as u64, bytes as u64);
+        }
         self.pieces.insert(address as u64, (bytes, kind));
         Some(address as u64)
     }
@@ -68,6 +77,7 @@ impl Memory {
         let Some(layout) = Self::layout(bytes) else { return false };
         if kind == Kind::Device {
             self.used -= layout.size();
+            return true;
         }
         // SAFETY: it was allocated with this layout.
         unsafe { dealloc(address as *mut u8, layout) };

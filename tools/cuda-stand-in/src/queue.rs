@@ -5,6 +5,7 @@ use crate::{
     image::Function,
     state::State,
 };
+use ceria_runtime::format::manifest::Launch;
 use std::time::Instant;
 
 /// Something to do in a stream.
@@ -98,10 +99,18 @@ impl State {
         }
     }
 
-    /// Runs a function on all blocks.
+    /// Runs a function on all blocks, if it is emulated.
     fn run(&mut self, function: &Function, grid: [u32; 3], threads: u32, parameters: &[u64]) -> Code {
-        // PTX is not executed.
-        let _ = (function, grid, threads, parameters);
-        SUCCESS
+        let Some(code) = self.code.as_ref().filter(|_| function.emulated) else { return SUCCESS };
+        let launch = Launch { symbol: function.name.clone(), grid, block: threads, shared_bytes: 0 };
+        let memory = &mut self.memory.emulated;
+        // SAFETY: every access is checked before it happens.
+        match unsafe { code.launch(&launch, parameters, memory, self.launched, &mut self.stacks) } {
+            Ok(()) => SUCCESS,
+            Err(error) => {
+                eprintln!("stand-in: {error}");
+                ILLEGAL_ADDRESS
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     memory::Memory,
     queue::Work,
 };
+use ceria_lowering::kernel_to_nvvm::emulator::{Code, threads::Stacks};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
@@ -55,6 +56,10 @@ pub struct State {
     pub events: BTreeMap<u64, Event>,
     /// Functions of modules.
     pub modules: BTreeMap<u64, HashMap<String, Function>>,
+    /// The code of the last module that is emulated.
+    pub code: Option<Code>,
+    /// The stacks of emulated threads.
+    pub stacks: Stacks,
     /// Functions that were looked up.
     pub functions: BTreeMap<u64, Function>,
     /// What is being captured, if anything is.
@@ -82,6 +87,8 @@ impl State {
             streams: BTreeMap::new(),
             events: BTreeMap::new(),
             modules: BTreeMap::new(),
+            code: None,
+            stacks: Stacks::default(),
             functions: BTreeMap::new(),
             capture: None,
             graphs: BTreeMap::new(),

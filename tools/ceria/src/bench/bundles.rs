@@ -69,6 +69,6 @@ fn write(program: &Program, target: Target, path: &Path) -> Result<()> {
             let level = CpuLevel::of_this_machine().last().copied();
             ops::compile(program, level.context("this machine runs no code that Ceria makes")?, path)
         }
-        Target::Cuda => bail!("bundles for CUDA cannot be made by this version; use --target cpu"),
+        Target::Cuda => ops::compile_for_gpus(program, path),
     }
 }

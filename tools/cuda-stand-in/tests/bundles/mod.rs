@@ -2,8 +2,8 @@
 
 use ceria_dialects::bridge::pass::run_pipeline;
 use ceria_lowering::{
-    bundle::{BundleInput, CpuLevel, write},
-    host,
+    bundle::{BundleInput, CpuLevel, device, write},
+    kernel_to_nvvm::schedule::Schedule,
 };
 use ceria_runtime::{
     client::{
@@ -13,26 +13,24 @@ use ceria_runtime::{
     device::Bundle,
     format::{
         layout::Layout,
-        manifest::{self, DeviceCode, FileEntry, Launch, Manifest, Prediction, TableContent},
+        manifest::{self, Prediction, TableContent},
         params::Params,
     },
 };
 use melior::ir::Module;
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Output},
 };
 
 /// The bundle for the CPU.
 pub const CPU: &str = "cpu.ceria";
-/// The bundle for GPUs.
+/// The bundle for GPUs whose code the stand-in emulates.
 pub const CUDA: &str = "cuda.ceria";
-
-/// Whether the stand-in executes the code of [`CUDA`].
-pub const EXECUTES: bool = false;
+/// The bundle for GPUs as it is on a real one; the stand-in looks at its launches only.
+pub const PTX: &str = "ptx.ceria";
 
 const PIPELINE: &str = "ckks-to-poly,canonicalize,cse,poly-merge-mod-down,poly-expand-keyswitch,canonicalize,cse,poly-to-kernel,canonicalize,cse";
 
@@ -90,8 +88,11 @@ impl Site {
             op_counts: BTreeMap::new(),
         };
         write(&site.path(CPU), &input).unwrap_or_else(|e| panic!("{e}"));
-        let bundle = Bundle::open(&site.path(CPU)).unwrap();
-        for_gpus(&site.path(CUDA), &bundle, &kernel);
+        device::write(&site.path(PTX), &input, &Schedule::default()).unwrap_or_else(|e| panic!("{e}"));
+        let (module, facts) = device::lowered(kernel.as_operation(), &Schedule::default(), "main")
+            .unwrap_or_else(|e| panic!("{e}"));
+        let text = module.as_operation().to_string().into_bytes();
+        device::write_code(&site.path(CUDA), &input, facts, text).unwrap_or_else(|e| panic!("{e}"));
         site.add_client();
         fs::create_dir(site.path("driver")).unwrap();
         for name in ["libcuda.so.1", "libcuda.so"] {
@@ -107,7 +108,7 @@ impl Site {
 
     /// The names of the kernels.
     pub fn kernels(&self) -> Vec<String> {
-        let bundle = Bundle::open(&self.path(CUDA)).unwrap();
+        let bundle = Bundle::open(&self.path(PTX)).unwrap();
         bundle.manifest.kernels.iter().map(|kernel| kernel.name.clone()).collect()
     }
 
@@ -131,9 +132,9 @@ impl Site {
         keys.map(|table| table.bytes().unwrap()).max().unwrap()
     }
 
-    /// Makes keys for the GPU's bundle and encrypts an input.
+    /// Makes keys for the bundle with PTX and encrypts an input.
     fn add_client(&self) {
-        let bundle = Bundle::open(&self.path(CUDA)).unwrap();
+        let bundle = Bundle::open(&self.path(PTX)).unwrap();
         let context = Context::new(bundle.manifest.params.clone()).unwrap();
         let model = Model::new(&context, bundle.hash);
         let secret = SecretKey::generate(&context).unwrap();
@@ -172,47 +173,4 @@ fn built(name: &str) -> PathBuf {
     let path = test.ancestors().nth(2).unwrap().join(name);
     assert!(path.exists(), "{} is missing; build the workspace", path.display());
     path
-}
-
-/// Makes a bundle for GPUs of one for the CPU.
-fn for_gpus(to: &Path, cpu: &Bundle, kernel: &Module<'_>) {
-    let library = host::compile(kernel.as_operation(), "main").unwrap_or_else(|e| panic!("{e}"));
-    let mut ptx = String::from(".version 8.0\n.target sm_80\n.address_size 64\n");
-    let mut kernels = Vec::new();
-    for kernel in &library.kernels {
-        let launches: Vec<Launch> = (0..2)
-            .map(|i| Launch {
-                symbol: format!("{}_{i}", kernel.name),
-                grid: [4, 2, 1],
-                block: 128,
-                shared_bytes: 0,
-            })
-            .collect();
-        for launch in &launches {
-            let parameters: Vec<String> =
-                (0..kernel.arguments.len() + 2).map(|i| format!(".param .u64 p{i}")).collect();
-            let _ = write!(
-                ptx,
-                ".visible .entry {}(\n  {}\n)\n.reqntid 128, 1, 1\n{{\n  ret;\n}}\n",
-                launch.symbol,
-                parameters.join(",\n  ")
-            );
-        }
-        let buffers = host::buffer_bytes(kernel);
-        kernels.push(manifest::Kernel { name: kernel.name.clone(), launches, buffers });
-    }
-    fs::create_dir(to).unwrap();
-    let contents = [("host-x86_64-v2.so", library.code), ("device.ptx", ptx.into_bytes())];
-    for (file, bytes) in &contents {
-        fs::write(to.join(file), bytes).unwrap();
-    }
-    let mut new = cpu.manifest.clone();
-    new.memory.arena_bytes = library.arena_bytes;
-    new.kernels = kernels;
-    new.device =
-        Some(DeviceCode { ptx: "device.ptx".into(), cubins: BTreeMap::new(), scratch_bytes: 1 << 16 });
-    new.files = contents.iter().map(|(file, bytes)| (file.to_string(), FileEntry::of(bytes))).collect();
-    let text = new.to_json().unwrap();
-    Manifest::from_json(&text).unwrap();
-    fs::write(to.join(manifest::FILE), text).unwrap();
 }
