@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod ckks_to_poly;
 pub mod fhe_to_ckks;
+pub mod host;
 pub mod interpret;
 pub mod kernel_to_cpu;
 pub mod kernel_to_nvvm;

@@ -165,7 +165,7 @@ pub fn ptx(module: OperationRef<'_, '_>, arch: Arch) -> Result<String, PtxError>
     let mut next = first_in(lowered)?;
     while let Some(op) = next {
         next = op.next_in_block();
-        let name = super::symbol_name(op);
+        let name = crate::host::symbol_name(op);
         if name.starts_with("ceria.") {
             used.push(name);
         } else {
@@ -175,7 +175,7 @@ pub fn ptx(module: OperationRef<'_, '_>, arch: Arch) -> Result<String, PtxError>
     let mut next = intrinsics.body().first_operation();
     while let Some(op) = next {
         next = op.next_in_block();
-        if used.contains(&super::symbol_name(op)) {
+        if used.contains(&crate::host::symbol_name(op)) {
             move_to(op, &flat);
         }
     }
@@ -233,7 +233,7 @@ fn first_in<'c, 'a>(op: OperationRef<'c, 'a>) -> Result<Option<OperationRef<'c, 
 pub fn device_module<'c, 'a>(module: OperationRef<'c, 'a>) -> Option<OperationRef<'c, 'a>> {
     let mut next = first_in(module).ok()?;
     while let Some(op) = next {
-        if name_of(op) == "gpu.module" && super::symbol_name(op) == MODULE {
+        if name_of(op) == "gpu.module" && crate::host::symbol_name(op) == MODULE {
             return Some(op);
         }
         next = op.next_in_block();
