@@ -115,6 +115,9 @@ pub enum DeviceError {
         /// Its words and name for the error.
         reason: String,
     },
+    /// A device of another crate failed.
+    #[error(transparent)]
+    Other(Box<dyn std::error::Error + Send + Sync>),
     /// A launch failed.
     #[error("the launch of {symbol}, a part of kernel {kernel}, failed: {error}")]
     Launch {

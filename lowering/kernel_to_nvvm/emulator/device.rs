@@ -2,7 +2,10 @@
 
 use super::{Code, EmulatorError, Mode, memory::Memory, threads::Stacks};
 use ceria_dialects::bridge::hooks::OperationRef;
-use ceria_runtime::format::manifest::Launch;
+use ceria_runtime::{
+    device::{Device, DeviceError},
+    format::manifest::Launch,
+};
 
 /// A GPU on the CPU, with the code that it runs.
 pub struct Emulated {
@@ -25,41 +28,44 @@ impl Emulated {
     pub fn code(&self) -> &Code {
         &self.code
     }
+}
 
-    /// New memory.
-    pub fn allocate(&mut self, bytes: u64) -> Result<u64, EmulatorError> {
+impl Device for Emulated {
+    fn allocate(&mut self, bytes: u64) -> Result<u64, DeviceError> {
         let failed = || EmulatorError::Transfer { what: "an allocation", address: 0, bytes };
-        self.memory.allocate(bytes).ok_or_else(failed)
+        Ok(self.memory.allocate(bytes).ok_or_else(failed)?)
     }
 
-    /// Copies words to the device.
-    pub fn upload(&mut self, to: u64, words: &[u32]) -> Result<(), EmulatorError> {
+    fn upload(&mut self, to: u64, words: &[u32]) -> Result<(), DeviceError> {
         let bytes = size_of_val(words) as u64;
         let fits = self.memory.upload(to, words);
         transfer("an upload", to, bytes, fits)
     }
 
-    /// Copies words from the device.
-    pub fn download(&mut self, from: u64, words: &mut [u32]) -> Result<(), EmulatorError> {
+    fn download(&mut self, from: u64, words: &mut [u32]) -> Result<(), DeviceError> {
         let bytes = size_of_val(words) as u64;
         let fits = self.memory.download(from, words);
         transfer("a download", from, bytes, fits)
     }
 
-    /// Copies inside the device.
-    pub fn copy(&mut self, to: u64, from: u64, bytes: u64) -> Result<(), EmulatorError> {
+    fn copy(&mut self, to: u64, from: u64, bytes: u64) -> Result<(), DeviceError> {
         let fits = self.memory.copy(to, from, bytes);
         transfer("a copy", to, bytes, fits)
     }
 
-    /// Runs a function. What it did until a fault is done.
-    pub fn launch(&mut self, launch: &Launch, parameters: &[u64]) -> Result<(), EmulatorError> {
+    /// What a launch did until a fault is done.
+    fn launch(&mut self, launch: &Launch, parameters: &[u64]) -> Result<(), DeviceError> {
         self.launches += 1;
         // SAFETY: who chooses the fast mode trusts the compiler as far as one trusts it on a GPU.
-        unsafe { self.code.launch(launch, parameters, &mut self.memory, self.launches, &mut self.stacks) }
+        unsafe { self.code.launch(launch, parameters, &mut self.memory, self.launches, &mut self.stacks) }?;
+        Ok(())
+    }
+
+    fn synchronize(&mut self) -> Result<(), DeviceError> {
+        Ok(())
     }
 }
 
-fn transfer(what: &'static str, address: u64, bytes: u64, fits: bool) -> Result<(), EmulatorError> {
-    if fits { Ok(()) } else { Err(EmulatorError::Transfer { what, address, bytes }) }
+fn transfer(what: &'static str, address: u64, bytes: u64, fits: bool) -> Result<(), DeviceError> {
+    if fits { Ok(()) } else { Err(EmulatorError::Transfer { what, address, bytes }.into()) }
 }

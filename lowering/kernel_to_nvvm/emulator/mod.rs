@@ -37,6 +37,7 @@ use ceria_dialects::bridge::{
     emit::EmitError,
     pass::{PassError, PipelineError},
 };
+use ceria_runtime::device::DeviceError;
 
 /// Why device code cannot be emulated, or what went wrong when it was.
 #[derive(Debug, thiserror::Error)]
@@ -85,5 +86,22 @@ pub enum EmulatorError {
 impl From<Fault> for EmulatorError {
     fn from(fault: Fault) -> Self {
         Self::Fault(Box::new(fault))
+    }
+}
+
+impl From<EmulatorError> for DeviceError {
+    fn from(error: EmulatorError) -> Self {
+        Self::Other(Box::new(error))
+    }
+}
+
+impl EmulatorError {
+    /// The error of the emulator in an error of its device, if it is one.
+    pub fn of(error: DeviceError) -> Result<Self, DeviceError> {
+        match error {
+            DeviceError::Other(error) => error.downcast().map(|error| *error).map_err(DeviceError::Other),
+            DeviceError::Launch { error, .. } => Self::of(*error),
+            other => Err(other),
+        }
     }
 }

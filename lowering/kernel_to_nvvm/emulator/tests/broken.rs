@@ -135,6 +135,7 @@ impl Right {
         assert_eq!(right, self.expected);
         for (index, mutant) in mutants.iter().enumerate() {
             let found = self.suite.run(0, &format!("m{index}"), &mut device);
+            let found = found.map_err(|e| EmulatorError::of(e).unwrap_or_else(|e| panic!("{e}")));
             assert!(caught(&found), "not caught: {}", mutant.line);
         }
     }

@@ -2,7 +2,10 @@
 
 use super::super::{Emulated, EmulatorError, Fault, FaultKind, Mode, Place, fault::Space};
 use ceria_dialects::context;
-use ceria_runtime::format::manifest::Launch;
+use ceria_runtime::{
+    device::{Device, DeviceError},
+    format::manifest::Launch,
+};
 use melior::ir::Module;
 
 /// Blocks, and threads of a block, of every launch here.
@@ -50,7 +53,7 @@ fn device(body: &str, mode: Mode) -> Result<Emulated, EmulatorError> {
 }
 
 /// Runs a body on the words 0, 1, 2 ...; the words of `%b`.
-fn run_in(body: &str, mode: Mode) -> Result<Vec<u32>, EmulatorError> {
+fn run_in(body: &str, mode: Mode) -> Result<Vec<u32>, DeviceError> {
     let mut device = device(body, mode)?;
     let input: Vec<u32> = (0..WORDS as u32).collect();
     let a = device.allocate(4 * WORDS as u64)?;
@@ -72,8 +75,8 @@ fn run(body: &str) -> Vec<u32> {
 }
 
 fn fault(body: &str) -> Fault {
-    match run_in(body, Mode::Checked) {
-        Err(EmulatorError::Fault(fault)) => *fault,
+    match run_in(body, Mode::Checked).map_err(EmulatorError::of) {
+        Err(Ok(EmulatorError::Fault(fault))) => *fault,
         other => panic!("{other:?} instead of a fault"),
     }
 }

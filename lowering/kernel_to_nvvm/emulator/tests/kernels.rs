@@ -9,7 +9,10 @@ use ceria_dialects::{
     context,
     kernel::model::{ArgumentKind, TileOp},
 };
-use ceria_runtime::format::manifest::Launch;
+use ceria_runtime::{
+    device::{Device, DeviceError},
+    format::manifest::Launch,
+};
 use melior::ir::{Module, OperationRef};
 use std::{collections::HashSet, mem::discriminant};
 
@@ -85,7 +88,7 @@ impl Suite {
     }
 }
 
-fn put(device: &mut Emulated, words: &[u32]) -> Result<u64, EmulatorError> {
+fn put(device: &mut Emulated, words: &[u32]) -> Result<u64, DeviceError> {
     let address = device.allocate(size_of_val(words) as u64)?;
     device.upload(address, words)?;
     Ok(address)
