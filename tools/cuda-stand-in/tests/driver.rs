@@ -109,6 +109,7 @@ fn results_are_those_of_the_cpu_however_launches_are_made() {
         assert_eq!(other["results"], cpu["results"], "{how}");
         assert_eq!(other["launches"], graph["launches"], "{how}");
     }
+    acceptance(&site, &cpu);
     let mut other = graph.clone();
     other["results"]["2"] = "0123".into();
     fs::write(site.path("other.json"), other.to_string()).unwrap();
@@ -117,4 +118,37 @@ fn results_are_those_of_the_cpu_however_launches_are_made() {
     assert!(text(&compare("same.json")).contains("same as the CPU"));
     let output = compare("other.json");
     assert!(text(&output).contains("for inputs of seed 2") && !output.status.success(), "{}", text(&output));
+}
+
+/// `bench/gpu.sh` on a folder like those of `bench/gpu-pack.sh`.
+fn acceptance(site: &Site, cpu: &Value) {
+    let folder = site.path("packed");
+    for part in ["bundles", "expected"] {
+        fs::create_dir_all(folder.join(part)).unwrap();
+    }
+    fs::rename(site.path(CUDA), folder.join("bundles/test.ceria")).unwrap();
+    std::os::unix::fs::symlink(bundles::built("ceria-run"), folder.join("ceria-run")).unwrap();
+    fs::write(folder.join("seeds"), "1,2\n").unwrap();
+    fs::write(folder.join("expected/test.json"), cpu.to_string()).unwrap();
+    let output = site.bench(&folder, "2");
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("stand-in (sm_90), medians of 2 runs"), "{said}");
+    assert!(
+        said.lines().any(|line| line.starts_with("test ") && line.ends_with("same as the CPU")),
+        "{said}"
+    );
+    let read = || -> Value {
+        serde_json::from_slice(&fs::read(folder.join("gpu-stand-in-sm-90.json")).unwrap()).unwrap()
+    };
+    let found = read();
+    assert_eq!((&found["device"], &found["failed"]), (&"stand-in (sm_90)".into(), &0.into()));
+    assert_eq!(found["bundles"][0]["results"], cpu["results"]);
+    assert_eq!(found["bundles"][0]["runs"], 4);
+    let mut other = cpu.clone();
+    other["results"]["1"] = "00".into();
+    fs::write(folder.join("expected/test.json"), other.to_string()).unwrap();
+    let output = site.bench(&folder, "1");
+    assert!(!output.status.success() && text(&output).contains("inputs of seed 1"), "{}", text(&output));
+    assert_eq!(read()["failed"], 1);
 }

@@ -161,6 +161,14 @@ impl Site {
         command.output().expect("ceria-run starts")
     }
 
+    /// `bench/gpu.sh` with the stand-in.
+    pub fn bench(&self, folder: &std::path::Path, runs: &str) -> Output {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../bench/gpu.sh");
+        let mut command = Command::new("bash");
+        command.arg(script).arg(folder).env("RUNS", runs).env("LD_LIBRARY_PATH", self.path("driver"));
+        command.output().expect("bash starts")
+    }
+
     /// `ceria-run` without it.
     pub fn run_without_driver(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("ceria-run starts")
@@ -168,9 +176,10 @@ impl Site {
 }
 
 /// A file that the build of the workspace makes.
-fn built(name: &str) -> PathBuf {
+pub fn built(name: &str) -> PathBuf {
+    // Tests lie in a folder of their own below the binaries, and with them the libraries that they were built with.
     let test = std::env::current_exe().unwrap();
-    let path = test.ancestors().nth(2).unwrap().join(name);
-    assert!(path.exists(), "{} is missing; build the workspace", path.display());
-    path
+    let folders = test.ancestors().skip(1).take(2);
+    let found = folders.map(|folder| folder.join(name)).find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("{name} is missing; build the workspace"))
 }
