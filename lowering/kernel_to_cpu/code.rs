@@ -232,10 +232,7 @@ impl Code {
             Type::Words(lanes) => format!("vector<{lanes}xi1>, "),
             _ => String::new(),
         };
-        self.op(
-            then.ty,
-            format_args!("arith.select {above}, {then}, {otherwise} : {condition}{}", then.ty),
-        )
+        self.op(then.ty, format_args!("arith.select {above}, {then}, {otherwise} : {condition}{}", then.ty))
     }
 
     /// A word as a 64-bit integer, sign-extended.

@@ -62,9 +62,14 @@ impl TileConstants {
 
     /// The definitions of the array and the lists, as far as anything is in them.
     pub fn definition(&self) -> String {
-        let lists = self.lists.iter().enumerate().map(|(i, list)| array(&self.list_name(i), list, self.memory));
+        let lists =
+            self.lists.iter().enumerate().map(|(i, list)| array(&self.list_name(i), list, self.memory));
         let lists: String = lists.collect();
-        if self.rows.is_empty() { lists } else { array(&self.name, &self.rows.concat(), self.memory) + &lists }
+        if self.rows.is_empty() {
+            lists
+        } else {
+            array(&self.name, &self.rows.concat(), self.memory) + &lists
+        }
     }
 }
 

@@ -64,7 +64,12 @@ impl Groups {
     /// the reduction takes the 2^32 away.
     fn row(&mut self, p: u32, from: &[u32], place: usize) {
         let start = self.table.len();
-        self.table.extend([p.wrapping_neg(), inverse_mod_word(p), centre(word_base(p), p) as u32, place as u32]);
+        self.table.extend([
+            p.wrapping_neg(),
+            inverse_mod_word(p),
+            centre(word_base(p), p) as u32,
+            place as u32,
+        ]);
         self.table.extend((0..from.len()).map(|i| {
             let others = from.iter().enumerate().filter(|(j, _)| *j != i);
             let product = others.fold(1 % p, |all, (_, &other)| mul_mod(all, other % p, p));
@@ -105,7 +110,13 @@ pub struct Conversion<'c> {
 
 /// Words of a limb that a thread converts at once.
 pub fn words(kernel: &Kernel, sources: usize) -> usize {
-    let most = if sources <= 16 { 4 } else if sources <= 32 { 2 } else { 1 };
+    let most = if sources <= 16 {
+        4
+    } else if sources <= 32 {
+        2
+    } else {
+        1
+    };
     most.min(kernel.n)
 }
 
@@ -132,7 +143,8 @@ impl Conversion<'_> {
         let mut sources = Vec::new();
         for (&row, &q) in rows.iter().zip(from) {
             let at = code.word_after(source, row * self.kernel.n);
-            let (prime, half) = (code.constant(Type::Word, i64::from(q as i32)), code.constant(Type::Word, i64::from(q / 2)));
+            let (prime, half) =
+                (code.constant(Type::Word, i64::from(q as i32)), code.constant(Type::Word, i64::from(q / 2)));
             let words = load_words(code, at, count, true);
             let centred = words.into_iter().map(|x| {
                 let lowered = code.sub(x, prime);
@@ -262,7 +274,12 @@ fn convert(code: &mut Code, range: Range, row: Value, sources: &[Vec<Value>]) ->
 }
 
 /// Brings accumulators down; returns what they may count then.
-fn lower(code: &mut Code, range: Range, (negative, base): (Value, Value), sums: &mut [Option<Value>]) -> usize {
+fn lower(
+    code: &mut Code,
+    range: Range,
+    (negative, base): (Value, Value),
+    sums: &mut [Option<Value>],
+) -> usize {
     for sum in sums.iter_mut().flatten() {
         let high = code.shift_right(*sum, 32);
         let high = code.truncate(high);

@@ -13,6 +13,7 @@
 //! the device's scratch memory.
 
 pub mod conversion;
+pub mod emulator;
 pub mod plan;
 pub mod ptx;
 pub mod residue;
@@ -24,10 +25,10 @@ pub mod transform;
 //#[cfg(test)]
 //mod tests;
 
+use crate::host::{self, Callee};
 use crate::kernel_to_cpu::{
     code::{Code, Type, Value},
     constants::TileConstants,
-    host, ports, replace_body, symbol_name, transformed_primes, Parts,
 };
 use ceria_dialects::{
     PARAMS,
@@ -124,37 +125,35 @@ pub fn lower(
 ) -> Result<DeviceLowered, PassError> {
     let params =
         params_of(module).ok_or_else(|| PassError::op(&module, format!("has no attribute `{PARAMS}`")))?;
-    let parts = Parts::of(module, &params)?;
-    let twiddles = transformed_primes(&parts.numbers.kernels, &params);
+    let program = host::Program::read(module, &params, &Callee::Device)?;
+    let twiddles = program.transformed_primes(&params);
     let primes = params.primes(&twiddles);
     let locations = locations(module)?;
     let mut text = format!("module attributes {{gpu.container_module}} {{\ngpu.module @{MODULE} {{\n");
     let mut kernels = Vec::new();
     let mut scratch_words = 0;
-    for kernel in &parts.numbers.kernels {
+    for kernel in &program.kernels {
         let none = Vec::new();
         let code = generate(kernel, schedule, &primes, locations.get(&kernel.name).unwrap_or(&none));
         text += &code.text;
         scratch_words = scratch_words.max(code.scratch_words);
-        kernels.push(manifest::Kernel { name: kernel.name.clone(), launches: code.launches });
+        let buffers = host::buffer_bytes(kernel);
+        kernels.push(manifest::Kernel { name: kernel.name.clone(), launches: code.launches, buffers });
     }
     text += "}\n";
-    let main = parts.functions.iter().copied().find(|&func| symbol_name(func) == entry);
-    let main = main.ok_or_else(|| PassError::op(&module, format!("has no function @{entry} to export")))?;
-    let (inputs, outputs) = ports(main)?;
-    let arena_bytes = host::frame_bytes(main)
-        .ok_or_else(|| PassError::op(&main, "has no memory plan; run kernel-plan-memory before"))?;
+    let code = program.write(entry, &Callee::Device)?;
+    text += &code.text;
     text += "}\n";
     let lowered = DeviceLowered {
         kernels,
-        tables: parts.numbers.tables.clone(),
+        tables: program.tables.clone(),
         twiddles,
         scratch_bytes: scratch_words as u64 * manifest::WORD,
-        arena_bytes,
-        inputs,
-        outputs,
+        arena_bytes: code.arena_bytes,
+        inputs: code.inputs,
+        outputs: code.outputs,
     };
-    replace_body(module, &text)?;
+    host::replace_body(module, &text)?;
     Ok(lowered)
 }
 
@@ -170,7 +169,7 @@ fn locations(module: OperationRef<'_, '_>) -> Result<BTreeMap<String, Vec<String
                 list.push(op.location().to_string());
                 inner = op.next_in_block();
             }
-            all.insert(symbol_name(op), list);
+            all.insert(host::symbol_name(op), list);
         }
         next = op.next_in_block();
     }
@@ -329,9 +328,14 @@ impl<'w> Writer<'w> {
         let phase: &Phase = &transform.phases[if forward { place } else { count - 1 - place }];
         let stored = if place + 1 == count { context.stored(transform.roots) } else { BTreeSet::new() };
         let grid = [phase.blocks(), kernel.moduli.len(), kernel.batch];
-        self.function((grid, phase.threads()), &stored, phase.shared_words(), |code, args, constants, shared| {
-            let mut frame = Frame::new(code, context, constants, args);
-            transform.phase(code, &mut frame, shared, place);
-        });
+        self.function(
+            (grid, phase.threads()),
+            &stored,
+            phase.shared_words(),
+            |code, args, constants, shared| {
+                let mut frame = Frame::new(code, context, constants, args);
+                transform.phase(code, &mut frame, shared, place);
+            },
+        );
     }
 }

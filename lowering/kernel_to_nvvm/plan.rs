@@ -226,7 +226,8 @@ impl<'k> Planner<'k> {
     fn has_sums(&self, tile: Tile) -> bool {
         let op = &self.kernel.body[self.maker[&tile]];
         !self.kept.contains(&tile)
-            && (matches!(op, TileOp::WeightedSum(_)) || op.operands().into_iter().any(|tile| self.has_sums(tile)))
+            && (matches!(op, TileOp::WeightedSum(_))
+                || op.operands().into_iter().any(|tile| self.has_sums(tile)))
     }
 
     fn finish(mut self) -> Plan {
@@ -280,7 +281,10 @@ fn overwritten(kernel: &Kernel, plan: &Plan) -> Option<Tile> {
         }
         let own = match work {
             Work::Convert { store, .. } => store.iter().copied().collect(),
-            _ => roots.iter().filter_map(|root| if let Root::Store(i) = root { Some(*i) } else { None }).collect::<Vec<_>>(),
+            _ => roots
+                .iter()
+                .filter_map(|root| if let Root::Store(i) = root { Some(*i) } else { None })
+                .collect::<Vec<_>>(),
         };
         for store in own {
             if let TileOp::Store { buffer, limbs, .. } = &kernel.body[store] {

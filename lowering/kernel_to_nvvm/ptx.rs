@@ -9,7 +9,10 @@ use ceria_dialects::{
     bridge::{
         emit::{EmitError, Form, Target, emit},
         hooks::{BlockLike, OperationLike, OperationRef, RegionLike, context_of},
-        pass::{OptionValues, PassDescriptor, PassError, PassOption, PipelineDescriptor, PipelineError, run_pipeline},
+        pass::{
+            OptionValues, PassDescriptor, PassError, PassOption, PipelineDescriptor, PipelineError,
+            run_pipeline,
+        },
     },
     interpret::name_of,
 };
@@ -128,8 +131,9 @@ fn run(module: OperationRef<'_, '_>, options: &OptionValues) -> Result<(), PassE
     let binary = format!(
         "module {{ gpu.binary @{MODULE} [#gpu.object<#nvvm.target<chip = \"{arch}\">, assembly = \"{escaped}\">] }}"
     );
-    let parsed = Module::parse(context_of(module), &binary)
-        .ok_or_else(|| PassError::new("PTX cannot be written as an attribute; this is a bug of the compiler"))?;
+    let parsed = Module::parse(context_of(module), &binary).ok_or_else(|| {
+        PassError::new("PTX cannot be written as an attribute; this is a bug of the compiler")
+    })?;
     let Some(new) = parsed.body().first_operation() else { return Ok(()) };
     // SAFETY: the operation leaves the parsed module before the other owns it; the old one is referred to by name.
     unsafe {
@@ -161,7 +165,7 @@ pub fn ptx(module: OperationRef<'_, '_>, arch: Arch) -> Result<String, PtxError>
     let mut next = first_in(lowered)?;
     while let Some(op) = next {
         next = op.next_in_block();
-        let name = super::symbol_name(op);
+        let name = crate::host::symbol_name(op);
         if name.starts_with("ceria.") {
             used.push(name);
         } else {
@@ -171,7 +175,7 @@ pub fn ptx(module: OperationRef<'_, '_>, arch: Arch) -> Result<String, PtxError>
     let mut next = intrinsics.body().first_operation();
     while let Some(op) = next {
         next = op.next_in_block();
-        if used.contains(&super::symbol_name(op)) {
+        if used.contains(&crate::host::symbol_name(op)) {
             move_to(op, &flat);
         }
     }
@@ -229,7 +233,7 @@ fn first_in<'c, 'a>(op: OperationRef<'c, 'a>) -> Result<Option<OperationRef<'c, 
 pub fn device_module<'c, 'a>(module: OperationRef<'c, 'a>) -> Option<OperationRef<'c, 'a>> {
     let mut next = first_in(module).ok()?;
     while let Some(op) = next {
-        if name_of(op) == "gpu.module" && super::symbol_name(op) == MODULE {
+        if name_of(op) == "gpu.module" && crate::host::symbol_name(op) == MODULE {
             return Some(op);
         }
         next = op.next_in_block();

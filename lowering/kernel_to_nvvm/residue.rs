@@ -130,20 +130,12 @@ impl Prime {
     }
 
     /// (u + v, (u - v) * w). Lazy values stay in [0, 2q), strict ones are canonical.
-    pub fn inverse(
-        &self,
-        code: &mut Code,
-        range: Range,
-        (u, v): (Value, Value),
-        w: Value,
-    ) -> (Value, Value) {
+    pub fn inverse(&self, code: &mut Code, range: Range, (u, v): (Value, Value), w: Value) -> (Value, Value) {
         let (sum, difference) = self.sum_and_difference(code, range, u, v);
         let t = self.lazy_product(code, difference, w);
         match range {
             Range::Lazy => (self.correct(code, sum, self.minus_twice), t),
-            Range::Strict => {
-                (self.correct(code, sum, self.minus), self.correct(code, t, self.minus))
-            }
+            Range::Strict => (self.correct(code, sum, self.minus), self.correct(code, t, self.minus)),
         }
     }
 

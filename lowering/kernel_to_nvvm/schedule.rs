@@ -118,7 +118,15 @@ impl Schedule {
     fn whole(&self, log_n: usize, words: usize) -> Option<Phase> {
         // A block holds the whole limb; its threads take more words each where there would be too many of them.
         let words = words.max(log_n.saturating_sub(10));
-        self.best(Phase { log_n, first: 0, stages: log_n, columns: 0, bits: log_n, words, layouts: Vec::new() })
+        self.best(Phase {
+            log_n,
+            first: 0,
+            stages: log_n,
+            columns: 0,
+            bits: log_n,
+            words,
+            layouts: Vec::new(),
+        })
     }
 
     fn strided(&self, log_n: usize, split: usize, words: usize) -> Option<Phase> {
@@ -227,7 +235,11 @@ impl Phase {
 
     /// The bit of a limb's word number that a bit of a block's is.
     pub fn limb_bit(&self, bit: usize) -> usize {
-        if self.is_strided() && bit >= self.columns { bit - self.columns + self.log_n - self.stages } else { bit }
+        if self.is_strided() && bit >= self.columns {
+            bit - self.columns + self.log_n - self.stages
+        } else {
+            bit
+        }
     }
 
     /// Log2 of the distance of the blocks' first words.
@@ -293,7 +305,12 @@ impl Phase {
         for layout in &self.layouts {
             for stage in layout.stages.0..layout.stages.1 {
                 let twiddles = 1 << (stage - layout.stages.0);
-                let copies = 1 << layout.registers.iter().filter(|&&bit| bit > self.butterfly_bit(layout.stages.0)).count();
+                let copies = 1
+                    << layout
+                        .registers
+                        .iter()
+                        .filter(|&&bit| bit > self.butterfly_bit(layout.stages.0))
+                        .count();
                 let loads = f64::from(twiddles) / f64::from(twiddles.min(4)) * f64::from(copies);
                 cost += (loads * 1.3 + 1.5) / words;
             }

@@ -109,12 +109,13 @@ fn prepare<'s>(
 ) -> (Products<'s>, Option<(Value, Value)>) {
     let kernel = section.frame.context.kernel;
     let (weight_shape, value_shape) = (kernel.shape(sum.weights), kernel.shape(sum.values));
-    let limb = |section: &mut Section<'_, '_>, code: &mut Code, buffer: usize, rows: &[usize], words: usize| {
-        let row = section.frame.constants.index(code, section.frame.prime, rows);
-        let words = code.constant(Type::Long, words as i64);
-        let offset = code.mul(row, words);
-        code.word_at(section.frame.argument(buffer), offset)
-    };
+    let limb =
+        |section: &mut Section<'_, '_>, code: &mut Code, buffer: usize, rows: &[usize], words: usize| {
+            let row = section.frame.constants.index(code, section.frame.prime, rows);
+            let words = code.constant(Type::Long, words as i64);
+            let offset = code.mul(row, words);
+            code.word_at(section.frame.argument(buffer), offset)
+        };
     let mut weights = limb(section, code, sum.weights, &sum.weight_limbs.rows, sum.period);
     let values = limb(section, code, sum.values, &sum.value_limbs.rows, kernel.n);
     let values = code.word_at(values, at.base);

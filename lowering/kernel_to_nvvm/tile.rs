@@ -14,10 +14,7 @@ use crate::kernel_to_cpu::{
     constants::TileConstants,
 };
 use ceria_dialects::kernel::model::{ArgumentKind, Kernel, Limbs, Tile, TileOp};
-use ceria_runtime::format::{
-    primes::to_montgomery,
-    twiddles,
-};
+use ceria_runtime::format::{primes::to_montgomery, twiddles};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of a kernel before any function of it is written.
@@ -61,7 +58,9 @@ impl<'k> Context<'k> {
             Root::Store(i) => Some(&self.kernel.body[*i]),
             Root::Keep(_) => None,
         });
-        stores.filter_map(|op| if let TileOp::Store { buffer, .. } = op { Some(*buffer) } else { None }).collect()
+        stores
+            .filter_map(|op| if let TileOp::Store { buffer, .. } = op { Some(*buffer) } else { None })
+            .collect()
     }
 
     /// The ranges that the kernel's primes need.
@@ -113,7 +112,18 @@ impl<'a> Frame<'a> {
         });
         let m = Prime::new(code, m);
         let arguments = args[..count].to_vec();
-        Self { context, constants, arguments, twiddles: args[count], scratch: args[count + 1], thread, block, prime, batch, m }
+        Self {
+            context,
+            constants,
+            arguments,
+            twiddles: args[count],
+            scratch: args[count + 1],
+            thread,
+            block,
+            prime,
+            batch,
+            m,
+        }
     }
 
     /// The number of the batch, 64 bits.
@@ -241,7 +251,8 @@ pub struct Section<'f, 'a> {
 impl<'f, 'a> Section<'f, 'a> {
     /// For the words at a base, of a function that makes these roots.
     pub fn new(frame: &'f mut Frame<'a>, range: Range, base: Value, roots: &[Root]) -> Self {
-        let own = roots.iter().filter_map(|root| if let Root::Keep(tile) = root { Some(*tile) } else { None });
+        let own =
+            roots.iter().filter_map(|root| if let Root::Keep(tile) = root { Some(*tile) } else { None });
         Self {
             own: own.collect(),
             frame,
@@ -310,7 +321,8 @@ impl<'f, 'a> Section<'f, 'a> {
             }
             _ => {
                 let op = &context.kernel.body[made_by];
-                let operands = op.operands().into_iter().map(|operand| self.tile(code, operand, at)).collect();
+                let operands =
+                    op.operands().into_iter().map(|operand| self.tile(code, operand, at)).collect();
                 let before = self.locate(code, made_by);
                 let words = self.operation(code, (made_by, op), operands, at);
                 code.locate(&before);
@@ -333,9 +345,10 @@ impl<'f, 'a> Section<'f, 'a> {
         at: Words,
     ) -> Option<Vec<Value>> {
         let m = self.frame.m;
-        let zip = |code: &mut Code, a: &[Value], b: &[Value], f: fn(&Prime, &mut Code, Value, Value) -> Value| {
-            a.iter().zip(b).map(|(&a, &b)| f(&m, code, a, b)).collect::<Vec<Value>>()
-        };
+        let zip =
+            |code: &mut Code, a: &[Value], b: &[Value], f: fn(&Prime, &mut Code, Value, Value) -> Value| {
+                a.iter().zip(b).map(|(&a, &b)| f(&m, code, a, b)).collect::<Vec<Value>>()
+            };
         Some(match op {
             TileOp::Load { buffer, limbs, .. } => {
                 let pointer = self.pointer(code, Row::Buffer(*buffer, limbs.rows.clone(), 1));
@@ -369,7 +382,8 @@ impl<'f, 'a> Section<'f, 'a> {
             }
             TileOp::MulConst { constants, .. } => {
                 let moduli = &self.frame.context.kernel.moduli;
-                let row: Vec<u32> = constants.iter().zip(moduli).map(|(&c, &q)| to_montgomery(c, q)).collect();
+                let row: Vec<u32> =
+                    constants.iter().zip(moduli).map(|(&c, &q)| to_montgomery(c, q)).collect();
                 let factor = self.factor(code, number, &row);
                 operands[0].iter().map(|&a| m.product(code, a, factor)).collect()
             }

@@ -143,7 +143,8 @@ impl Block<'_, '_> {
             End::Outer => {
                 let mut section = Section::new(self.frame, self.range, base, &[]);
                 for (registers, _) in vectors {
-                    let at = Words { base, offset: spread(registers.start, &limb_bits), count: registers.len() };
+                    let at =
+                        Words { base, offset: spread(registers.start, &limb_bits), count: registers.len() };
                     values.extend(section.tile(code, input, at));
                 }
             }
@@ -177,7 +178,8 @@ impl Block<'_, '_> {
                 let roots = self.transform.roots;
                 let mut section = Section::new(self.frame, self.range, base, roots);
                 for (registers, _) in vectors {
-                    let at = Words { base, offset: spread(registers.start, &limb_bits), count: registers.len() };
+                    let at =
+                        Words { base, offset: spread(registers.start, &limb_bits), count: registers.len() };
                     section.set(result, at.offset, values[registers].to_vec());
                     section.roots(code, roots, at);
                 }
