@@ -57,12 +57,7 @@ impl Suite {
     }
 
     /// The operands of a kernel after its launches. On the device the kernel is called `name`.
-    pub fn run(
-        &self,
-        index: usize,
-        name: &str,
-        device: &mut Emulated,
-    ) -> Result<Vec<Vec<u32>>, EmulatorError> {
+    pub fn run(&self, index: usize, name: &str, device: &mut Emulated) -> Result<Vec<Vec<u32>>, DeviceError> {
         let (case, code) = (&self.cases[index], &self.codes[index]);
         let mut operands = case.operands.clone();
         let mut parameters = Vec::new();
