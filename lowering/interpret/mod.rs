@@ -58,7 +58,7 @@ use client::{Client, ClientMaterial};
 use inputs::{Arrays, Inputs, Wanted};
 use material::ArrayMaterial;
 use melior::ir::Module;
-use native::Native;
+use native::{Machine, Native};
 use ndarray::{ArrayD, IxDyn};
 use words::{Ports, Value};
 
@@ -109,8 +109,8 @@ pub struct Request<'c, 'a> {
     pub inputs: Inputs<'a>,
     /// Draw the errors of encryption from this seed; for functions of `ckks` that are interpreted.
     pub noise: Option<u64>,
-    /// Lower the function to code and run that, instead of interpreting it.
-    pub native: bool,
+    /// Lower the function to code for a machine and run that, instead of interpreting it.
+    pub machine: Option<Machine>,
     /// The placed `ckks` program that a function of `poly` or `kernel` was lowered from.
     pub client: Option<&'a Module<'c>>,
 }
@@ -153,26 +153,26 @@ pub fn run(request: &Request<'_, '_>) -> Result<Arrays, RunError> {
         Level::Fhe | Level::Ckks if request.client.is_some() => {
             return wrong("is not one of polynomials or buffers: it needs no program to encrypt for");
         }
-        Level::Ckks if !request.native => {}
+        Level::Ckks if request.machine.is_none() => {}
         _ if request.noise.is_some() => {
             return wrong("is not interpreted on slots: only functions of ckks have noise to draw");
         }
         _ => {}
     }
-    match (level, request.native) {
-        (Level::Fhe, false) => tensors(request, function),
-        (Level::Fhe, true) => {
+    match (level, &request.machine) {
+        (Level::Fhe, None) => tensors(request, function),
+        (Level::Fhe, Some(machine)) => {
             let placed =
                 compile::to_placed(clone(request.module)?, &compile::Options::default(), &mut |_| {})?;
             let read = |name: &str| {
                 placed.weights.get(name).cloned().ok_or_else(|| format!("there are no weights @{name}"))
             };
-            encrypted(&placed.module, request.entry, &request.inputs, &read)
+            encrypted((&placed.module, request.entry), machine, &request.inputs, &read)
         }
-        (Level::Ckks, false) => slot_vectors(request, function),
-        (Level::Ckks, true) => with_weights(request.module, |read| {
+        (Level::Ckks, None) => slot_vectors(request, function),
+        (Level::Ckks, Some(machine)) => with_weights(request.module, |read| {
             let placed = place(request.module)?;
-            encrypted(&placed, request.entry, &request.inputs, read)
+            encrypted((&placed, request.entry), machine, &request.inputs, read)
         }),
         (Level::Poly | Level::Kernel, _) => {
             with_weights(request.module, |read| residues(request, function, read))
@@ -281,8 +281,8 @@ fn place<'c>(module: &Module<'c>) -> Result<Module<'c>, RunError> {
 
 /// A placed program of `ckks`, compiled and run on what a client encrypts.
 fn encrypted(
-    ckks: &Module<'_>,
-    entry: &str,
+    (ckks, entry): (&Module<'_>, &str),
+    machine: &Machine,
     inputs: &Inputs<'_>,
     weights: &Read<'_>,
 ) -> Result<Arrays, RunError> {
@@ -290,7 +290,7 @@ fn encrypted(
     let text = (TO_KERNEL.text)(&OptionValues::defaults(TO_KERNEL.options)).map_err(CompileError::Pass)?;
     run_pipeline(&lowered.as_operation(), &text)?;
     for_client((ckks, entry), root(&lowered), inputs, weights, |material, arguments, _| {
-        Native::compile(root(&lowered), entry, material)?.run(&arguments)
+        Native::compile_for(machine, root(&lowered), entry, material)?.run(&arguments)
     })
 }
 
@@ -379,8 +379,8 @@ fn execute(
         let (takes, got) = (ports.inputs.len(), arguments.len());
         return Err(RunError::Function(format!("takes {takes} polynomials, the ciphertexts have {got}")));
     }
-    if request.native {
-        return compiled(request, arguments, material);
+    if let Some(machine) = &request.machine {
+        return compiled(request, machine, arguments, material);
     }
     let module = root(request.module);
     let mut data = Vec::new();
@@ -404,6 +404,7 @@ fn execute(
 /// The same, lowered to kernels where it is not, and compiled.
 fn compiled(
     request: &Request<'_, '_>,
+    machine: &Machine,
     arguments: Vec<Value>,
     material: &dyn Material,
 ) -> Result<Vec<Value>, RunError> {
@@ -420,6 +421,6 @@ fn compiled(
     if Level::of(function(request.module, request.entry)?) == Level::Poly {
         run_pipeline(&lowered.as_operation(), "poly-expand-keyswitch,canonicalize,cse,poly-to-kernel")?;
     }
-    let results = Native::compile(root(&lowered), request.entry, material)?.run(&words)?;
+    let results = Native::compile_for(machine, root(&lowered), request.entry, material)?.run(&words)?;
     Ok(results.into_iter().map(Value::Words).collect())
 }

@@ -5,7 +5,9 @@ use crate::ckks_to_poly;
 use crate::interpret::{
     self, Request,
     inputs::{Arrays, Inputs},
+    native::Machine,
 };
+use crate::kernel_to_nvvm::{emulator::Mode, schedule::Schedule};
 use crate::pipelines::compile::clone;
 use ceria_dialects::bridge::pass::{OptionValues, run_pipeline};
 use ceria_dialects::context;
@@ -247,21 +249,23 @@ fn linear_transforms() {
     }
 }
 
-/// Interprets a module's `main` as `poly`, as `kernel` and compiled, on drawn residues and tables.
+/// Interprets a module's `main` as `poly`, as `kernel`, compiled, and on an emulated GPU, on drawn residues and tables.
 fn check_native(context: &Context, params: &Params, text: &str) {
     let module = parse(context, params, text);
     assert!(module.as_operation().verify(), "{text}");
     let arrays = Arrays::new();
-    let results = |module: &Module<'_>, native| {
+    let results = |module: &Module<'_>, machine| {
         let inputs = Inputs { arrays: &arrays, random: Some(1) };
-        let request = Request { module, entry: "main", inputs, noise: None, native, client: None };
+        let request = Request { module, entry: "main", inputs, noise: None, machine, client: None };
         interpret::run(&request).unwrap_or_else(|e| panic!("{e}\n{text}\n{}", module.as_operation()))
     };
-    let expected = results(&module, false);
+    let expected = results(&module, None);
     let lowered = clone(&module).unwrap();
     let pipeline = "poly-expand-keyswitch,canonicalize,cse,poly-to-kernel";
     run_pipeline(&lowered.as_operation(), pipeline).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    for (found, how) in [(results(&lowered, false), "kernels"), (results(&lowered, true), "code")] {
+    let emulated = Machine::Emulated(Mode::Checked, Schedule::default());
+    for (machine, how) in [(None, "kernels"), (Some(Machine::Cpu), "code"), (Some(emulated), "device code")] {
+        let found = results(&lowered, machine);
         for (name, array) in &expected {
             assert!(
                 found.get(name) == Some(array),

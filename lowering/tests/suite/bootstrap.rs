@@ -20,6 +20,14 @@ use ceria_runtime::{
 use melior::ir::OperationRef;
 use num_complex::Complex64;
 
+/// What expands bootstraps.
+pub const EXPAND: &str = "ckks-expand-bootstrap,func.func(ckks-expand-adjust),canonicalize,cse";
+
+/// A program that bootstraps from level 0 to level 1.
+pub fn text(params: &Params) -> String {
+    Case { params: params.clone(), target: 1, attributes: "", level: 0 }.text()
+}
+
 /// A bootstrap with attributes, from a ciphertext of this type.
 struct Case<'t> {
     params: Params,
@@ -48,7 +56,6 @@ impl Case<'_> {
 
     /// Compiles, encrypts, runs and decrypts; the interpreter repeats the first run.
     fn run(&self, inputs: &[Vec<Complex64>]) -> Vec<Vec<Complex64>> {
-        const EXPAND: &str = "ckks-expand-bootstrap,func.func(ckks-expand-adjust),canonicalize,cse";
         let params = &self.params;
         let mlir = mlir();
         let ckks = lowered(&mlir, &self.text(), EXPAND);

@@ -5,7 +5,7 @@ use ceria_lowering::bundle::CpuLevel;
 use ceria_runtime::format::params::Params;
 
 /// t = M x + b; result = rotate(t * t, 3) + conj(t) * 0.5 at level 0, where `M x = x * diag0 + rotate(x, 1) * diag1 + ..`.
-fn program(params: &Params) -> String {
+pub fn program(params: &Params) -> String {
     let slots = params.slots();
     format!(
         r#"

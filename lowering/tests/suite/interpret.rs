@@ -1,10 +1,14 @@
 //! Functions on given arrays: what stands in tables, and what is refused.
 
 use ceria_dialects::context;
-use ceria_lowering::interpret::{
-    Request,
-    inputs::{Arrays, Inputs},
-    run,
+use ceria_lowering::{
+    interpret::{
+        Request,
+        inputs::{Arrays, Inputs},
+        native::Machine,
+        run,
+    },
+    kernel_to_nvvm::{emulator::Mode, schedule::Schedule},
 };
 use ceria_runtime::format::{arrays::NumericArray, params::Params, primes::mul_mod};
 use melior::ir::Module;
@@ -16,14 +20,14 @@ fn words(shape: &[usize], f: impl Fn(usize) -> u32) -> NumericArray {
 }
 
 /// The first result of `main`.
-fn first(text: &str, arrays: &Arrays, native: bool) -> Result<NumericArray, String> {
+fn first(text: &str, arrays: &Arrays, machine: Option<Machine>) -> Result<NumericArray, String> {
     ceria_lowering::register().unwrap();
     let context = context();
     let params = Params::toy(4, 1, 1);
     let text = format!("module attributes {{ckks.params = #ckks.params<{params}>}} {{\n{text}\n}}");
     let module = Module::parse(&context, &text).unwrap_or_else(|| panic!("does not parse: {text}"));
     let inputs = Inputs { arrays, random: None };
-    let request = Request { module: &module, entry: "main", inputs, noise: None, native, client: None };
+    let request = Request { module: &module, entry: "main", inputs, noise: None, machine, client: None };
     let results = run(&request).map_err(|e| e.to_string())?;
     results.into_values().next().ok_or_else(|| "no result".into())
 }
@@ -70,8 +74,10 @@ fn tables_are_given_as_plain_residues_at_each_level() {
         mul_mod(at("arg0", &[limb, word]), at("@mask", &[1, limb, word / 4]), params.q[limb])
     });
     for text in [MASKED, MASKED_KERNEL] {
-        for native in [false, true] {
-            assert_eq!(first(text, &arrays, native).as_ref(), Ok(&expected), "native: {native}\n{text}");
+        let emulated = Machine::Emulated(Mode::Checked, Schedule::default());
+        for machine in [None, Some(Machine::Cpu), Some(emulated)] {
+            let found = first(text, &arrays, machine.clone());
+            assert_eq!(found.as_ref(), Ok(&expected), "{machine:?}\n{text}");
         }
     }
 }
@@ -81,7 +87,7 @@ fn arrays_that_do_not_fit_are_refused() {
     let with = |name: &str, array: NumericArray| {
         let mut arrays = masked();
         arrays.insert(name.into(), array);
-        first(MASKED, &arrays, false).unwrap_err()
+        first(MASKED, &arrays, None).unwrap_err()
     };
     assert_eq!(with("arg0", words(&[2, 8], |_| 0)), "'arg0' has shape [2, 8], the function takes [2, 16]");
     let q = Params::toy(4, 1, 1).q[0];
@@ -104,14 +110,16 @@ fn arrays_that_do_not_fit_are_refused() {
 fn functions_that_cannot_be_run_say_why() {
     let none = Arrays::new();
     let kernel = "kernel.func @main moduli<q[0:1]> (%a: !kernel.buf<1x16>) {\n}";
-    assert!(first(kernel, &none, false).unwrap_err().contains("@main is a kernel"));
+    assert!(first(kernel, &none, None).unwrap_err().contains("@main is a kernel"));
     let number = "func.func @main(%a: index) -> !poly.rns<q[0:1], eval> {
       %0 = poly.zero : !poly.rns<q[0:1], eval>
       return %0 : !poly.rns<q[0:1], eval>
     }";
     let three = Arrays::from([("arg0".into(), NumericArray::Int(ArrayD::from_elem(IxDyn(&[]), 3)))]);
-    assert!(first(number, &three, false).is_ok());
+    assert!(first(number, &three, None).is_ok());
     assert!(
-        first(number, &three, true).unwrap_err().contains("takes a number, which compiled functions cannot")
+        first(number, &three, Some(Machine::Cpu))
+            .unwrap_err()
+            .contains("takes a number, which compiled functions cannot")
     );
 }

@@ -3,6 +3,7 @@
 mod bootstrap;
 mod bundle;
 mod catalogue;
+mod emulated;
 mod end_to_end;
 mod fhe_to_ckks;
 mod interpret;

@@ -4,7 +4,10 @@
 
 use super::{network, verify::difference};
 use anyhow::{Context as _, Result, bail};
-use ceria_lowering::interpret::{Request, inputs::Inputs, run as run_function};
+use ceria_lowering::{
+    interpret::{Request, inputs::Inputs, native::Machine, run as run_function},
+    kernel_to_nvvm::{emulator::Mode, schedule::Schedule},
+};
 use ceria_runtime::format::arrays::{self, NumericArray};
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -45,6 +48,10 @@ pub struct Arguments {
     /// decrypted.
     #[arg(long)]
     native: bool,
+    /// Lower the function to code for a GPU and run that on an emulator, which reports accesses outside memory, races and barriers
+    /// that some threads do not reach. Arguments and results are as with --native.
+    #[arg(long, conflicts_with = "native")]
+    emulate: bool,
     /// The placed ckks program that a file of poly or kernel was lowered from: a client encrypts that program's arguments,
     /// makes the keys, and decrypts the results.
     #[arg(long, value_name = "CKKS.mlir")]
@@ -71,12 +78,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         None => BTreeMap::new(),
     };
     let expected = arguments.expect.as_ref().map(|path| arrays::read(path)).transpose()?;
+    let machine = match (arguments.native, arguments.emulate) {
+        (_, true) => Some(Machine::Emulated(Mode::Checked, Schedule::default())),
+        (true, false) => Some(Machine::Cpu),
+        (false, false) => None,
+    };
     let request = Request {
         module: &module,
         entry: &arguments.entry,
         inputs: Inputs { arrays: &given, random: arguments.random },
         noise: arguments.noise,
-        native: arguments.native,
+        machine,
         client: client.as_ref(),
     };
     let shown = arguments.file.display();
