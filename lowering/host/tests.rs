@@ -200,7 +200,7 @@ fn check(seed: u64, loops: usize) {
 
 #[test]
 fn devices_compute_what_the_cpu_computes() {
-    for seed in 0..6 {
-        check(seed, seed as usize % 3);
+    for seed in 0..3 {
+        check(seed, seed as usize);
     }
 }

@@ -35,9 +35,16 @@ fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&RUN[..], more].concat()
 }
 
+/// Bundles are made once, so that what needs them is one test.
 #[test]
-fn runs_on_the_stand_in_and_says_what_fails() {
+fn bundles_for_gpus_run_on_the_stand_in() {
     let site = Site::new();
+    faults(&site);
+    results(&site);
+}
+
+/// What is said when something fails.
+fn faults(site: &Site) {
     // Without the stand-in there is no driver, unless the machine has one.
     if ceria_runtime::device::require_driver().is_err() {
         let output = site.run_without_driver(&RUN);
@@ -45,12 +52,12 @@ fn runs_on_the_stand_in_and_says_what_fails() {
         let line = "error: this bundle needs an NVIDIA GPU; no CUDA driver was found (libcuda.so.1)";
         assert!(said.lines().any(|l| l == line) && !output.status.success(), "{said}");
     }
-    assert_eq!(succeeds(&site, &["--list-devices"], &[]).trim(), "stand-in (sm_90)");
+    assert_eq!(succeeds(site, &["--list-devices"], &[]).trim(), "stand-in (sm_90)");
 
-    let fault = |kind: &str, more: &[&str]| fails(&site, &with(more), &[("CUDA_STAND_IN_FAULT", kind)]);
+    let fault = |kind: &str, more: &[&str]| fails(site, &with(more), &[("CUDA_STAND_IN_FAULT", kind)]);
     let error = fault("no-device", &[]);
     assert!(error.contains("needs an NVIDIA GPU") && error.contains("finds none"), "{error}");
-    let error = fails(&site, &with(&["--device", "3"]), &[]);
+    let error = fails(site, &with(&["--device", "3"]), &[]);
     assert!(error.contains("device 3 does not exist, the machine has one: 0"), "{error}");
     let error = fault("architecture", &[]);
     assert!(error.contains("no code for stand-in (sm_90)"), "{error}");
@@ -58,7 +65,7 @@ fn runs_on_the_stand_in_and_says_what_fails() {
     assert!(error.contains("line 7; error: not a mnemonic"), "{error}");
     let error = fault("out-of-memory", &[]);
     assert!(error.contains("MiB of the GPU's memory"), "{error}");
-    let error = fails(&site, &RUN, &[("CUDA_STAND_IN_KIB", "131072")]);
+    let error = fails(site, &RUN, &[("CUDA_STAND_IN_KIB", "131072")]);
     assert!(error.contains("MiB of the GPU's memory, 0 MiB of it are free"), "{error}");
     let error = fault("refuse:2", &[]);
     let kernels = site.kernels();
@@ -73,7 +80,7 @@ fn runs_on_the_stand_in_and_says_what_fails() {
     let error = fault("crash:3", &["--check-launches"]);
     assert!(error.contains("the launch of ") && named(&error), "{error}");
 
-    let said = succeeds(&site, &with(&["--profile", "trace.json"]), &[]);
+    let said = succeeds(site, &with(&["--profile", "trace.json"]), &[]);
     assert!(said.contains("on stand-in (sm_90)") && said.contains("kernel launches"), "{said}");
     let trace: Value = serde_json::from_slice(&fs::read(site.path("trace.json")).unwrap()).unwrap();
     let events = trace["traceEvents"].as_array().unwrap();
@@ -82,13 +89,12 @@ fn runs_on_the_stand_in_and_says_what_fails() {
     assert!(site.path("y.ct").exists());
 }
 
-#[test]
-fn results_are_those_of_the_cpu_however_launches_are_made() {
-    let site = Site::new();
+/// Results are those of the CPU, however launches are made.
+fn results(site: &Site) {
     let data = ["--test-data", "1,2", "--report"];
     let report = |bundle: &str, more: &[&str], variables: &[(&str, &str)]| -> Value {
         let arguments = [&[bundle], &data[..], &["report.json"], more].concat();
-        let said = succeeds(&site, &arguments, variables);
+        let said = succeeds(site, &arguments, variables);
         assert!(said.contains("warning: keys and inputs are test data"), "{said}");
         serde_json::from_slice(&fs::read(site.path("report.json")).unwrap()).unwrap()
     };
@@ -109,7 +115,7 @@ fn results_are_those_of_the_cpu_however_launches_are_made() {
         assert_eq!(other["results"], cpu["results"], "{how}");
         assert_eq!(other["launches"], graph["launches"], "{how}");
     }
-    acceptance(&site, &cpu);
+    acceptance(site, &cpu);
     let mut other = graph.clone();
     other["results"]["2"] = "0123".into();
     fs::write(site.path("other.json"), other.to_string()).unwrap();

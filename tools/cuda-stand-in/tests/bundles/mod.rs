@@ -3,7 +3,7 @@
 use ceria_dialects::bridge::pass::run_pipeline;
 use ceria_lowering::{
     bundle::{BundleInput, CpuLevel, device, write},
-    kernel_to_nvvm::schedule::Schedule,
+    kernel_to_nvvm::{DeviceLowered, schedule::Schedule},
 };
 use ceria_runtime::{
     client::{
@@ -20,6 +20,7 @@ use ceria_runtime::{
 use melior::ir::Module;
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     fs,
     path::PathBuf,
     process::{Command, Output},
@@ -29,7 +30,7 @@ use std::{
 pub const CPU: &str = "cpu.ceria";
 /// The bundle for GPUs whose code the stand-in emulates.
 pub const CUDA: &str = "cuda.ceria";
-/// The bundle for GPUs as it is on a real one; the stand-in looks at its launches only.
+/// The bundle for GPUs with the signatures of its functions as PTX; the stand-in looks at its launches only.
 pub const PTX: &str = "ptx.ceria";
 
 const PIPELINE: &str = "ckks-to-poly,canonicalize,cse,poly-merge-mod-down,poly-expand-keyswitch,canonicalize,cse,poly-to-kernel,canonicalize,cse";
@@ -88,11 +89,13 @@ impl Site {
             op_counts: BTreeMap::new(),
         };
         write(&site.path(CPU), &input).unwrap_or_else(|e| panic!("{e}"));
-        device::write(&site.path(PTX), &input, &Schedule::default()).unwrap_or_else(|e| panic!("{e}"));
         let (module, facts) = device::lowered(kernel.as_operation(), &Schedule::default(), "main")
             .unwrap_or_else(|e| panic!("{e}"));
         let text = module.as_operation().to_string().into_bytes();
-        device::write_code(&site.path(CUDA), &input, facts, text).unwrap_or_else(|e| panic!("{e}"));
+        for (bundle, code) in [(PTX, signatures(&facts)), (CUDA, text)] {
+            device::write_code(&site.path(bundle), &input, facts.clone(), code)
+                .unwrap_or_else(|e| panic!("{e}"));
+        }
         site.add_client();
         fs::create_dir(site.path("driver")).unwrap();
         for name in ["libcuda.so.1", "libcuda.so"] {
@@ -182,4 +185,24 @@ pub fn built(name: &str) -> PathBuf {
     let folders = test.ancestors().skip(1).take(2);
     let found = folders.map(|folder| folder.join(name)).find(|path| path.exists());
     found.unwrap_or_else(|| panic!("{name} is missing; build the workspace"))
+}
+
+/// PTX with functions that do nothing.
+fn signatures(facts: &DeviceLowered) -> Vec<u8> {
+    let mut text = String::from(".version 8.0\n.target sm_80\n.address_size 64\n");
+    for kernel in &facts.kernels {
+        // After the arguments come the table of twiddles and the scratch memory.
+        let parameters: Vec<String> =
+            (0..kernel.buffers.len() + 2).map(|i| format!(".param .u64 .ptr .global p{i}")).collect();
+        for launch in &kernel.launches {
+            let _ = write!(
+                text,
+                ".visible .entry {}(\n  {}\n)\n.reqntid {}, 1, 1\n{{\n  ret;\n}}\n",
+                launch.symbol,
+                parameters.join(",\n  "),
+                launch.block
+            );
+        }
+    }
+    text.into_bytes()
 }
