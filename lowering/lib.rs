@@ -5,6 +5,7 @@ pub mod ckks_to_poly;
 pub mod fhe_to_ckks;
 pub mod interpret;
 pub mod kernel_to_cpu;
+pub mod kernel_to_nvvm;
 pub mod onnx;
 pub mod pipelines;
 pub mod poly_to_kernel;
