@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod ckks_to_poly;
 pub mod fhe_to_ckks;
+pub mod host;
 pub mod interpret;
 pub mod kernel_to_cpu;
 pub mod kernel_to_nvvm;
@@ -14,7 +15,14 @@ use ceria_dialects::bridge::pass::{PassDescriptor, RegistrationError, register_p
 
 /// All passes between levels, in the order of the documentation.
 pub fn passes() -> Vec<&'static PassDescriptor> {
-    [fhe_to_ckks::PASSES, ckks_to_poly::PASSES, poly_to_kernel::PASSES, kernel_to_cpu::PASSES].concat()
+    [
+        fhe_to_ckks::PASSES,
+        ckks_to_poly::PASSES,
+        poly_to_kernel::PASSES,
+        kernel_to_cpu::PASSES,
+        kernel_to_nvvm::PASSES,
+    ]
+    .concat()
 }
 
 /// Registers MLIR's passes, those of Ceria, and the named pipelines; may be called again.

@@ -39,6 +39,14 @@ struct CeriaTarget {
 };
 }
 
+// Of LLVM's code generator for NVIDIA devices.
+extern "C" {
+void LLVMInitializeNVPTXTargetInfo();
+void LLVMInitializeNVPTXTarget();
+void LLVMInitializeNVPTXTargetMC();
+void LLVMInitializeNVPTXAsmPrinter();
+}
+
 namespace {
 
 using Push = void (*)(void *, const char *, size_t);
@@ -80,6 +88,15 @@ std::unique_ptr<llvm::TargetMachine> createMachine(const CeriaTarget &target,
   llvm::Triple triple(target.triple.length
                           ? unwrap(target.triple).str()
                           : llvm::sys::getDefaultTargetTriple());
+  if (triple.isNVPTX()) {
+    static std::once_flag nvptx;
+    std::call_once(nvptx, [] {
+      LLVMInitializeNVPTXTargetInfo();
+      LLVMInitializeNVPTXTarget();
+      LLVMInitializeNVPTXTargetMC();
+      LLVMInitializeNVPTXAsmPrinter();
+    });
+  }
   const llvm::Target *known = llvm::TargetRegistry::lookupTarget(triple, error);
   if (!known)
     return nullptr;

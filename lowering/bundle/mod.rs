@@ -5,8 +5,9 @@
 //! [`ceria_runtime::format::manifest`], complete or not there at all: it is made beside its place and renamed.
 //!
 //! Tables become recipes ([`tables`]), ports come from the ciphertexts' function ([`ports`]), code is emitted once for
-//! each CPU level and linked by the system's linker ([`link`]).
+//! each CPU level and linked by the system's linker ([`link`]); [`device`] is for bundles that run on GPUs.
 
+pub mod device;
 mod link;
 mod ports;
 mod tables;
@@ -14,6 +15,7 @@ mod tables;
 pub use link::shared_library;
 
 use crate::kernel_to_cpu::{self, Lowered};
+use crate::kernel_to_nvvm::ptx::PtxError;
 use ceria_dialects::{
     bridge::{
         emit::{EmitError, Form, Target, emit_all, lower_to_llvm},
@@ -26,8 +28,9 @@ use ceria_passes::kernel::plan_memory;
 use ceria_runtime::{
     device::runs,
     format::{
+        basis::Basis,
         linear::LinearError,
-        manifest::{self, FileEntry, Manifest, ManifestError, Memory, Prediction, VERSION},
+        manifest::{self, DeviceCode, FileEntry, Manifest, ManifestError, Memory, Prediction, VERSION},
     },
 };
 use ndarray::ArrayD;
@@ -136,6 +139,9 @@ pub enum BundleError {
     /// No code was emitted.
     #[error("no code can be emitted: {0}")]
     Emit(#[from] EmitError),
+    /// The kernels cannot be written for GPUs.
+    #[error(transparent)]
+    Ptx(#[from] PtxError),
     /// The linker failed.
     #[error("{0}")]
     Link(String),
@@ -163,8 +169,6 @@ pub enum BundleError {
 
 /// Writes a bundle to `folder`, replacing a bundle that is there. Returns its hash.
 pub fn write(folder: &Path, input: &BundleInput<'_, '_>) -> Result<[u8; 32], BundleError> {
-    let params =
-        params_of(input.ckks).ok_or_else(|| BundleError::Program("the program has no parameters".into()))?;
     let mut contents: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut lowered = None;
     for levels in input.levels.chunk_by(|a, b| a.lanes() == b.lanes()) {
@@ -175,6 +179,44 @@ pub fn write(folder: &Path, input: &BundleInput<'_, '_>) -> Result<[u8; 32], Bun
         lowered = Some(facts);
     }
     let lowered = lowered.ok_or_else(|| BundleError::Program("there is no target".into()))?;
+    let facts = Facts {
+        tables: lowered.tables,
+        twiddles: lowered.twiddles,
+        kernels: lowered
+            .kernels
+            .into_iter()
+            .map(|name| manifest::Kernel { name, ..manifest::Kernel::default() })
+            .collect(),
+        memory: Memory { arena_bytes: lowered.arena_bytes, scratch_bytes: lowered.scratch_bytes },
+        device: None,
+        inputs: lowered.inputs,
+        outputs: lowered.outputs,
+    };
+    assemble(folder, input, contents, facts)
+}
+
+/// What a lowering for any device tells of the program.
+struct Facts {
+    /// The tables' names, by number; the table of twiddles comes after them.
+    tables: Vec<String>,
+    /// The primes of the table of twiddles.
+    twiddles: Basis,
+    kernels: Vec<manifest::Kernel>,
+    memory: Memory,
+    device: Option<DeviceCode>,
+    inputs: usize,
+    outputs: usize,
+}
+
+/// Writes a bundle with this code: paths, and contents.
+fn assemble(
+    folder: &Path,
+    input: &BundleInput<'_, '_>,
+    mut contents: BTreeMap<String, Vec<u8>>,
+    lowered: Facts,
+) -> Result<[u8; 32], BundleError> {
+    let params =
+        params_of(input.ckks).ok_or_else(|| BundleError::Program("the program has no parameters".into()))?;
     let recipes = tables::Recipes::read(input.kernel, input.ckks, &params)?;
     let (inputs, outputs) = ports::read(input.ckks, &params)?;
     let polynomials = |ports: &[manifest::Port]| ports.iter().map(manifest::Port::polynomials).sum::<usize>();
@@ -195,17 +237,13 @@ pub fn write(folder: &Path, input: &BundleInput<'_, '_>) -> Result<[u8; 32], Bun
         version: VERSION,
         name: input.name.into(),
         keys: recipes.keys(&params),
-        tables: recipes.tables(&lowered, &params)?,
+        tables: recipes.tables(&lowered.tables, &lowered.twiddles, &params)?,
         params,
         inputs,
         outputs,
-        memory: Memory { arena_bytes: lowered.arena_bytes, scratch_bytes: lowered.scratch_bytes },
-        kernels: lowered
-            .kernels
-            .into_iter()
-            .map(|name| manifest::Kernel { name, launches: Vec::new() })
-            .collect(),
-        device: None,
+        memory: lowered.memory,
+        kernels: lowered.kernels,
+        device: lowered.device,
         prediction: input.prediction,
         op_counts: input.op_counts.clone(),
         files: contents.iter().map(|(path, bytes)| (path.clone(), FileEntry::of(bytes))).collect(),

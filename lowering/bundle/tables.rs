@@ -1,7 +1,6 @@
 //! How the tables of a program are filled when its bundle is loaded, and which keys they need.
 
 use super::BundleError;
-use crate::kernel_to_cpu::Lowered;
 use ceria_dialects::{
     bridge::hooks::{Attribute, BlockLike, OperationLike, OperationRef, RegionLike},
     ckks::matrix::{Matrix, MatrixSource, Vector, VectorSource},
@@ -54,16 +53,21 @@ impl Recipes {
         Ok(Self { tables })
     }
 
-    /// All tables, with that of the twiddles at the end.
-    pub fn tables(mut self, lowered: &Lowered, params: &Params) -> Result<Vec<manifest::Table>, BundleError> {
+    /// All tables, with that of the twiddles of these primes at the end. `code` are the names of the tables in the code.
+    pub fn tables(
+        mut self,
+        code: &[String],
+        primes: &Basis,
+        params: &Params,
+    ) -> Result<Vec<manifest::Table>, BundleError> {
         let names: Vec<&String> = self.tables.iter().map(|table| &table.name).collect();
-        if names != lowered.tables.iter().collect::<Vec<_>>() {
+        if names != code.iter().collect::<Vec<_>>() {
             return Err(wrong("the tables of the program and of its code differ"));
         }
         self.tables.push(manifest::Table {
             name: "twiddles".into(),
-            shape: vec![lowered.twiddles.len() as u64, twiddles::words(params.n()) as u64],
-            content: TableContent::Twiddles { moduli: lowered.twiddles.clone() },
+            shape: vec![primes.len() as u64, twiddles::words(params.n()) as u64],
+            content: TableContent::Twiddles { moduli: primes.clone() },
         });
         Ok(self.tables)
     }

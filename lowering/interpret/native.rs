@@ -74,6 +74,11 @@ impl Native {
         Ok(Self { executor, inputs: sizes, outputs })
     }
 
+    /// The words of each input.
+    pub fn inputs(&self) -> &[usize] {
+        &self.inputs
+    }
+
     /// Runs the function on the words of its inputs; returns those of its outputs.
     pub fn run(&mut self, inputs: &[Vec<u32>]) -> Result<Vec<Vec<u32>>, RunError> {
         let sizes: Vec<usize> = inputs.iter().map(Vec::len).collect();

@@ -9,7 +9,7 @@ use super::{
     inputs::{Arrays, Inputs, Wanted},
     slots::numbered,
 };
-use crate::kernel_to_cpu::ports;
+use crate::host::ports;
 use ceria_dialects::{
     bridge::hooks::{OperationRef, Type, TypeLike},
     fhe::signature::{self, Side},

@@ -1,4 +1,5 @@
-//! Writes `llvm.func` functions whose bodies are `scf`, `arith`, `vector` and `llvm` operations, as text.
+//! Writes functions whose bodies are `scf`, `arith`, `vector` and `llvm` operations, as text: `llvm.func` for a CPU,
+//! `gpu.func` for a device.
 //!
 //! A [`Code`] is one function under construction: each method appends an operation and returns its value, so that
 //! generators read like the arithmetic they generate. Vectors of 32-bit words have as many lanes as the writer says;
@@ -17,6 +18,10 @@ pub enum Type {
     Long,
     /// An address.
     Pointer,
+    /// An address in a device's memory.
+    Global,
+    /// An address in the memory that the threads of a block share.
+    Shared,
     /// A vector of this many 32-bit words.
     Words(usize),
     /// A vector of this many 64-bit integers.
@@ -30,6 +35,8 @@ impl fmt::Display for Type {
             Self::Word => f.write_str("i32"),
             Self::Long => f.write_str("i64"),
             Self::Pointer => f.write_str("!llvm.ptr"),
+            Self::Global => f.write_str("!llvm.ptr<1>"),
+            Self::Shared => f.write_str("!llvm.ptr<3>"),
             Self::Words(lanes) => write!(f, "vector<{lanes}xi32>"),
             Self::Longs(lanes) => write!(f, "vector<{lanes}xi64>"),
         }
@@ -55,6 +62,7 @@ pub struct Code {
     text: String,
     next: u32,
     indent: usize,
+    location: String,
 }
 
 impl Code {
@@ -65,11 +73,46 @@ impl Code {
         arguments: &[Type],
         body: impl FnOnce(&mut Code, &[Value]),
     ) -> String {
-        let mut code = Code { text: String::new(), next: 0, indent: 1 };
-        let values: Vec<Value> = arguments.iter().map(|&ty| code.fresh(ty)).collect();
+        let (mut code, values) = Self::with_arguments(arguments);
         let list: Vec<String> = values.iter().map(|v| format!("{v}: {}", v.ty)).collect();
         body(&mut code, &values);
         format!("llvm.func {linkage} @{name}({}) {{\n{}  llvm.return\n}}\n", list.join(", "), code.text)
+    }
+
+    /// Writes a function that a device runs in each thread. Each argument has attributes, as text; so has the function.
+    pub fn device_function(
+        name: &str,
+        arguments: &[(Type, String)],
+        attributes: &str,
+        body: impl FnOnce(&mut Code, &[Value]),
+    ) -> String {
+        let types: Vec<Type> = arguments.iter().map(|(ty, _)| *ty).collect();
+        let (mut code, values) = Self::with_arguments(&types);
+        let list: Vec<String> = values
+            .iter()
+            .zip(arguments)
+            .map(|(value, (ty, attributes))| match attributes.as_str() {
+                "" => format!("{value}: {ty}"),
+                attributes => format!("{value}: {ty} {{{attributes}}}"),
+            })
+            .collect();
+        body(&mut code, &values);
+        format!(
+            "gpu.func @{name}({}) kernel attributes {{{attributes}}} {{\n{}  gpu.return\n}}\n",
+            list.join(", "),
+            code.text
+        )
+    }
+
+    fn with_arguments(types: &[Type]) -> (Self, Vec<Value>) {
+        let mut code = Code { text: String::new(), next: 0, indent: 1, location: String::new() };
+        let values = types.iter().map(|&ty| code.fresh(ty)).collect();
+        (code, values)
+    }
+
+    /// Gives what is written from now on a location: its text `loc(...)`, or nothing. Returns the one before.
+    pub fn locate(&mut self, location: &str) -> String {
+        std::mem::replace(&mut self.location, location.to_string())
     }
 
     fn fresh(&mut self, ty: Type) -> Value {
@@ -88,8 +131,19 @@ impl Code {
 
     fn op(&mut self, ty: Type, text: fmt::Arguments<'_>) -> Value {
         let value = self.fresh(ty);
-        self.line(format_args!("{value} = {text}"));
+        self.located(format_args!("{value} = {text}"));
         value
+    }
+
+    /// A line that is one operation.
+    fn located(&mut self, text: fmt::Arguments<'_>) {
+        if self.location.is_empty() {
+            self.line(text);
+        } else {
+            let location = std::mem::take(&mut self.location);
+            self.line(format_args!("{text} {location}"));
+            self.location = location;
+        }
     }
 
     fn binary(&mut self, op: &str, a: Value, b: Value) -> Value {
@@ -132,6 +186,11 @@ impl Code {
         self.binary("andi", a, b)
     }
 
+    /// Bitwise or.
+    pub fn or(&mut self, a: Value, b: Value) -> Value {
+        self.binary("ori", a, b)
+    }
+
     /// a / b, unsigned.
     pub fn div(&mut self, a: Value, b: Value) -> Value {
         self.binary("divui", a, b)
@@ -165,15 +224,15 @@ impl Code {
         self.op(Type::Bit, format_args!("arith.cmpi ult, {a}, {b} : {}", a.ty))
     }
 
-    /// In each lane `then` where a > b as signed numbers, else `otherwise`.
+    /// In each lane, or of one word, `then` where a > b as signed numbers, else `otherwise`.
     pub fn select_above(&mut self, a: Value, b: Value, then: Value, otherwise: Value) -> Value {
-        let Type::Words(lanes) = a.ty else { unreachable!("lanes of words are compared") };
         let above = self.fresh(a.ty);
-        self.line(format_args!("{above} = arith.cmpi sgt, {a}, {b} : {}", a.ty));
-        self.op(
-            then.ty,
-            format_args!("arith.select {above}, {then}, {otherwise} : vector<{lanes}xi1>, {}", then.ty),
-        )
+        self.located(format_args!("{above} = arith.cmpi sgt, {a}, {b} : {}", a.ty));
+        let condition = match a.ty {
+            Type::Words(lanes) => format!("vector<{lanes}xi1>, "),
+            _ => String::new(),
+        };
+        self.op(then.ty, format_args!("arith.select {above}, {then}, {otherwise} : {condition}{}", then.ty))
     }
 
     /// A word as a 64-bit integer, sign-extended.
@@ -254,10 +313,17 @@ impl Code {
 
     /// The address of word `index` of `base`.
     pub fn word_at(&mut self, base: Value, index: Value) -> Value {
-        self.op(
-            Type::Pointer,
-            format_args!("llvm.getelementptr {base}[{index}] : (!llvm.ptr, i64) -> !llvm.ptr, i32"),
-        )
+        let ty = base.ty;
+        self.op(ty, format_args!("llvm.getelementptr {base}[{index}] : ({ty}, {}) -> {ty}, i32", index.ty))
+    }
+
+    /// The address of word `offset` of `base`.
+    pub fn word_after(&mut self, base: Value, offset: usize) -> Value {
+        if offset == 0 {
+            return base;
+        }
+        let ty = base.ty;
+        self.op(ty, format_args!("llvm.getelementptr inbounds {base}[{offset}] : ({ty}) -> {ty}, i32"))
     }
 
     /// The address of the 64-bit integer `index` of `base`.
@@ -268,26 +334,85 @@ impl Code {
         )
     }
 
-    /// The address of a global.
-    pub fn global(&mut self, name: &str) -> Value {
-        self.op(Type::Pointer, format_args!("llvm.mlir.addressof @{name} : !llvm.ptr"))
+    /// The address of a global; the type says of which memory.
+    pub fn global(&mut self, name: &str, ty: Type) -> Value {
+        self.op(ty, format_args!("llvm.mlir.addressof @{name} : {ty}"))
     }
 
-    /// Reads a value of this type; vectors may lie at any multiple of a word.
+    /// Reads a value of this type. On a CPU vectors may lie at any multiple of a word, on a device at multiples of
+    /// their size.
     pub fn load(&mut self, pointer: Value, ty: Type) -> Value {
+        let (alignment, from) = (alignment(ty, pointer.ty), pointer.ty);
+        self.op(ty, format_args!("llvm.load {pointer} {{alignment = {alignment} : i64}} : {from} -> {ty}"))
+    }
+
+    /// The same from memory that does not change while the function runs.
+    pub fn load_constant(&mut self, pointer: Value, ty: Type) -> Value {
+        let (alignment, from) = (alignment(ty, pointer.ty), pointer.ty);
         self.op(
             ty,
-            format_args!("llvm.load {pointer} {{alignment = {} : i64}} : !llvm.ptr -> {ty}", alignment(ty)),
+            format_args!("llvm.load {pointer} invariant {{alignment = {alignment} : i64}} : {from} -> {ty}"),
         )
     }
 
-    /// Writes a value.
+    /// Writes a value, see [`Code::load`].
     pub fn store(&mut self, value: Value, pointer: Value) {
-        self.line(format_args!(
-            "llvm.store {value}, {pointer} {{alignment = {} : i64}} : {}, !llvm.ptr",
-            alignment(value.ty),
-            value.ty
+        let (alignment, ty, to) = (alignment(value.ty, pointer.ty), value.ty, pointer.ty);
+        self.located(format_args!(
+            "llvm.store {value}, {pointer} {{alignment = {alignment} : i64}} : {ty}, {to}"
         ));
+    }
+
+    /// A vector of words, or the only word.
+    pub fn pack(&mut self, words: &[Value]) -> Value {
+        match words {
+            [one] => *one,
+            _ => {
+                let ty = Type::Words(words.len());
+                let list: Vec<String> = words.iter().map(Value::to_string).collect();
+                self.op(ty, format_args!("vector.from_elements {} : {ty}", list.join(", ")))
+            }
+        }
+    }
+
+    /// The words of a vector, or the only word.
+    pub fn unpack(&mut self, words: Value) -> Vec<Value> {
+        match words.ty {
+            Type::Words(lanes) => (0..lanes).map(|lane| self.extract(words, lane)).collect(),
+            _ => vec![words],
+        }
+    }
+
+    /// The number of the thread in its block.
+    pub fn thread(&mut self) -> Value {
+        self.number("thread_id x")
+    }
+
+    /// The number of the block in a direction: x, y or z.
+    pub fn block(&mut self, direction: char) -> Value {
+        match direction {
+            'x' => self.number("block_id x"),
+            'y' => self.number("block_id y"),
+            _ => self.number("block_id z"),
+        }
+    }
+
+    fn number(&mut self, what: &str) -> Value {
+        let id = self.fresh(Type::Long);
+        self.line(format_args!("{id} = gpu.{what}"));
+        self.op(Type::Word, format_args!("arith.index_cast {id} : index to i32"))
+    }
+
+    /// Waits for all threads of the block.
+    pub fn barrier(&mut self) {
+        self.located(format_args!("gpu.barrier"));
+    }
+
+    /// Calls a function with a result.
+    pub fn call_for(&mut self, name: &str, arguments: &[Value], ty: Type) -> Value {
+        let values: Vec<String> = arguments.iter().map(Value::to_string).collect();
+        let types: Vec<String> = arguments.iter().map(|v| v.ty.to_string()).collect();
+        self.op(ty, format_args!("llvm.call @{name}({}) : ({}) -> {ty}", values.join(", "), types.join(", ")))
     }
 
     /// Calls a function without results.
@@ -358,10 +483,11 @@ impl Code {
     }
 }
 
-fn alignment(ty: Type) -> usize {
+fn alignment(ty: Type, memory: Type) -> usize {
     match ty {
         Type::Bit => 1,
+        Type::Words(lanes) if memory != Type::Pointer => 4 * lanes,
         Type::Word | Type::Words(_) => 4,
-        Type::Long | Type::Pointer | Type::Longs(_) => 8,
+        _ => 8,
     }
 }

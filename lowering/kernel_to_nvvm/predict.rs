@@ -69,8 +69,8 @@ pub struct Estimate {
 }
 
 /// Threads, and blocks of a direction, that are looked at.
-const WARPS: usize = 4;
-const BLOCKS: usize = 16;
+const WARPS: usize = 3;
+const BLOCKS: usize = 8;
 
 /// Up to so many numbers below a bound, evenly spread.
 fn spread(bound: u32, most: usize) -> impl Iterator<Item = u32> {
@@ -92,7 +92,7 @@ pub fn estimate(
 
     let warps = launch.block.div_ceil(WARP).max(1);
     let mut samples = 0f64;
-    for z in spread(launch.grid[2], 4) {
+    for z in spread(launch.grid[2], 2) {
         for y in spread(launch.grid[1], BLOCKS) {
             for warp in spread(warps, WARPS) {
                 let run = run(warp * WARP, [0, y, z]);

@@ -12,7 +12,7 @@ use ceria_runtime::format::search::SearchOptions;
 
 /// The named pipelines, in the order of the documentation.
 pub const PIPELINES: &[&PipelineDescriptor] =
-    &[&PREPARE, &TO_CKKS, &PLACE, &PLACE_WITH_BOOTSTRAPS, &TO_KERNEL];
+    &[&PREPARE, &TO_CKKS, &PLACE, &PLACE_WITH_BOOTSTRAPS, &TO_KERNEL, &crate::kernel_to_nvvm::ptx::PIPELINE];
 
 /// Folds a network to linear operators and polynomials.
 pub static PREPARE: PipelineDescriptor = PipelineDescriptor {

@@ -2,7 +2,11 @@
 
 use crate::{
     client::{ClientError, files::FileError},
-    format::{layout::LayoutError, linear::LinearError, manifest::ManifestError},
+    format::{
+        layout::LayoutError,
+        linear::LinearError,
+        manifest::{Launch, ManifestError},
+    },
 };
 
 /// Why a bundle cannot be loaded or run.
@@ -70,4 +74,70 @@ pub enum DeviceError {
         /// MiB.
         available: u64,
     },
+    /// Results differ that must not.
+    #[error("{0} differ")]
+    Differs(String),
+    /// There is no driver for GPUs.
+    #[error("this bundle needs an NVIDIA GPU; no CUDA driver was found (libcuda.so.1)")]
+    NoDriver,
+    /// There is a driver, but not the device.
+    #[error("this bundle needs an NVIDIA GPU; {0}")]
+    NoDevice(String),
+    /// The device's memory is too small.
+    #[error("the model needs {needed} MiB of the GPU's memory, {available} MiB of it are free")]
+    DeviceMemory {
+        /// MiB.
+        needed: u64,
+        /// MiB.
+        available: u64,
+    },
+    /// No code in the bundle runs on the device.
+    #[error("the bundle has no code for {device}: {problem}")]
+    Architecture {
+        /// The device's name and architecture.
+        device: String,
+        /// What the bundle has, or what the driver says.
+        problem: String,
+    },
+    /// The driver does not compile the bundle's code.
+    #[error("the driver cannot compile the bundle's code for {device}: {log}")]
+    Jit {
+        /// The device's name and architecture.
+        device: String,
+        /// What the driver's compiler says.
+        log: String,
+    },
+    /// The driver refuses something.
+    #[error("the GPU's driver failed to {action}: {reason}")]
+    Driver {
+        /// What it was to do.
+        action: String,
+        /// Its words and name for the error.
+        reason: String,
+    },
+    /// A launch failed.
+    #[error("the launch of {symbol}, a part of kernel {kernel}, failed: {error}")]
+    Launch {
+        /// The kernel.
+        kernel: String,
+        /// The device function.
+        symbol: String,
+        /// Why.
+        error: Box<DeviceError>,
+    },
+    /// The device stopped in one of many launches, and cannot be used any more.
+    #[error("the GPU was lost while it ran {launches}: {reason}")]
+    Lost {
+        /// Which launches it ran.
+        launches: String,
+        /// The driver's words and name for the error.
+        reason: String,
+    },
+}
+
+impl DeviceError {
+    /// The same, with the launch in which it happened.
+    pub fn in_launch(self, kernel: &str, launch: &Launch) -> Self {
+        Self::Launch { kernel: kernel.into(), symbol: launch.symbol.clone(), error: Box::new(self) }
+    }
 }

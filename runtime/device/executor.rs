@@ -25,8 +25,12 @@ pub struct Executor {
 /// What a run tells besides its results.
 #[derive(Clone, Debug)]
 pub struct RunReport {
-    /// The time of the program alone.
+    /// The time of the program, and on a device that of its inputs' and outputs' way there and back.
     pub duration: Duration,
+    /// The time of all launches by the device's own clock, where it has one.
+    pub device_time: Option<Duration>,
+    /// The number of launches.
+    pub launches: usize,
     /// When which kernel ran.
     pub profile: Profile,
 }
@@ -79,7 +83,8 @@ impl Executor {
                 self.arena.address_mut().cast(),
             );
         }
-        RunReport { duration: started.elapsed(), profile: running.profile.into_inner() }
+        let profile = running.profile.into_inner();
+        RunReport { duration: started.elapsed(), device_time: None, launches: profile.spans.len(), profile }
     }
 }
 
@@ -100,7 +105,7 @@ unsafe extern "C" fn parallel_for(
 }
 
 /// Programs for the CPU launch nothing on a device.
-unsafe extern "C" fn no_launch(_: *const Runtime, _: *const u64, _: u64) {}
+unsafe extern "C" fn no_launch(_: *const Runtime, _: *const u64, _: u64, _: u64) {}
 
 unsafe extern "C" fn no_copy(_: *const Runtime, _: u64, _: u64, _: u64) {}
 

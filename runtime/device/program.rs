@@ -2,17 +2,21 @@
 
 use super::{
     bundle::Bundle,
+    cuda::{CudaDevice, CudaOptions},
+    device_executor::{DeviceExecutor, DeviceMemory},
     error::DeviceError,
     executor::{Executor, RunReport},
     memory::{Buffer, available},
+    placement::TableSize,
     tables::{self, Sources},
+    test_data::TestData,
 };
 use crate::{
     client::{
         Ciphertext, Context,
         files::{Ciphertexts, EvalKeys, Hash},
     },
-    format::manifest::{Manifest, Port},
+    format::manifest::{DeviceCode, Manifest, Port, TableContent},
 };
 use safetensors::SafeTensors;
 
@@ -21,6 +25,8 @@ use safetensors::SafeTensors;
 pub struct LoadOptions {
     /// Threads; all that the machine has if `None`.
     pub threads: Option<usize>,
+    /// How a GPU is used, for a bundle with code for one.
+    pub cuda: CudaOptions,
 }
 
 /// A loaded program.
@@ -28,9 +34,15 @@ pub struct Program {
     manifest: Manifest,
     hash: Hash,
     context: Context,
-    executor: Executor,
+    engine: Engine,
     /// The polynomials of the outputs.
     results: Vec<Buffer>,
+}
+
+/// What runs a program: the bundle's manifest says which.
+enum Engine {
+    Cpu(Executor),
+    Cuda(Box<DeviceExecutor<CudaDevice>>),
 }
 
 impl Program {
@@ -43,6 +55,30 @@ impl Program {
         options: LoadOptions,
         progress: impl FnMut(usize, usize),
     ) -> Result<Self, DeviceError> {
+        Self::load_from(bundle, context, keys, None, options, progress)
+    }
+
+    /// Loads a bundle with test data in place of keys: what its results mean nothing with, but are the same on every
+    /// device.
+    pub fn load_with_test_data(
+        bundle: &Bundle,
+        context: Context,
+        data: TestData,
+        options: LoadOptions,
+        progress: impl FnMut(usize, usize),
+    ) -> Result<Self, DeviceError> {
+        let keys = EvalKeys { key_pair: Default::default(), keys: Vec::new() };
+        Self::load_from(bundle, context, keys, Some(data), options, progress)
+    }
+
+    fn load_from(
+        bundle: &Bundle,
+        context: Context,
+        keys: EvalKeys,
+        test_data: Option<TestData>,
+        options: LoadOptions,
+        progress: impl FnMut(usize, usize),
+    ) -> Result<Self, DeviceError> {
         let manifest = bundle.manifest.clone();
         let threads = options
             .threads
@@ -51,12 +87,27 @@ impl Program {
         check_memory(&manifest, threads)?;
         bundle.verify()?;
         let code = bundle.read(bundle.host_code()?)?;
+        // A machine without a GPU says so before it works for minutes.
+        let mut cuda = match &manifest.device {
+            Some(device) => Some(open_cuda(bundle, device, &code, options.cuda)?),
+            None => None,
+        };
         let file = tables::weights(bundle)?;
         let weights = file.as_ref().map(|file| SafeTensors::deserialize(file)).transpose();
         let weights = weights.map_err(|e| DeviceError::Weights(e.to_string()))?;
-        let sources = Sources { context: &context, keys, key_set: &manifest.keys, weights };
-        let tables = sources.build_all(&manifest.tables, progress)?;
-        let executor = Executor::new(&code, tables, &manifest.memory, threads)?;
+        let sources = Sources { context: &context, keys, test_data, key_set: &manifest.keys, weights };
+        let mut on_cpu = Vec::new();
+        sources.build_all(&manifest.tables, progress, |table, words| match &mut cuda {
+            Some(executor) => executor.add_table(words, matches!(table.content, TableContent::Index { .. })),
+            None => {
+                on_cpu.push(words);
+                Ok(())
+            }
+        })?;
+        let engine = match cuda {
+            Some(executor) => Engine::Cuda(Box::new(executor)),
+            None => Engine::Cpu(Executor::new(&code, on_cpu, &manifest.memory, threads)?),
+        };
         let results: Vec<Buffer> = manifest
             .outputs
             .iter()
@@ -64,7 +115,23 @@ impl Program {
             .map(|port| Buffer::new(port.polynomial_words(&manifest.params) as usize))
             .collect();
         results.iter().for_each(Buffer::populate);
-        Ok(Self { manifest, hash: bundle.hash, context, executor, results })
+        Ok(Self { manifest, hash: bundle.hash, context, engine, results })
+    }
+
+    /// The device that the program runs on: the GPU's name and architecture, or the CPU.
+    pub fn device(&mut self) -> String {
+        match &mut self.engine {
+            Engine::Cpu(_) => "CPU".into(),
+            Engine::Cuda(executor) => executor.device().description().to_string(),
+        }
+    }
+
+    /// Bytes of tables that do not fit in the device's memory and stay in the host's.
+    pub fn host_bytes(&self) -> u64 {
+        match &self.engine {
+            Engine::Cpu(_) => 0,
+            Engine::Cuda(executor) => executor.placement().host_bytes,
+        }
     }
 
     /// The bundle's hash.
@@ -80,7 +147,7 @@ impl Program {
     /// Evaluates the program on encrypted inputs, named as in the manifest.
     pub fn run(&mut self, inputs: &Ciphertexts) -> Result<(Ciphertexts, RunReport), DeviceError> {
         self.check_names(inputs)?;
-        let mut pointers = Vec::new();
+        let mut polynomials: Vec<&[u32]> = Vec::new();
         for port in &self.manifest.inputs {
             let parts = inputs
                 .get(&port.name)
@@ -88,12 +155,20 @@ impl Program {
             self.check_input(port, parts)?;
             let words = port.polynomial_words(self.context.params()) as usize;
             for part in parts {
-                pointers.extend(part.words.chunks_exact(words.max(1)).map(<[u32]>::as_ptr));
+                polynomials.extend(part.words.chunks_exact(words.max(1)));
             }
         }
         // SAFETY: the manifest's shapes, from which all buffers were made, are those that the code was compiled for: both
         // come from one verified bundle.
-        let report = unsafe { self.executor.execute(&pointers, &mut self.results) };
+        let report = unsafe {
+            match &mut self.engine {
+                Engine::Cpu(executor) => {
+                    let pointers: Vec<*const u32> = polynomials.iter().map(|words| words.as_ptr()).collect();
+                    executor.execute(&pointers, &mut self.results)
+                }
+                Engine::Cuda(executor) => executor.execute(&polynomials, &mut self.results)?,
+            }
+        };
         let mut results = self.results.iter();
         let tensors = self
             .manifest
@@ -137,16 +212,53 @@ impl Program {
     }
 }
 
+/// Opens the GPU and takes its memory.
+fn open_cuda(
+    bundle: &Bundle,
+    code: &DeviceCode,
+    host: &[u8],
+    options: CudaOptions,
+) -> Result<DeviceExecutor<CudaDevice>, DeviceError> {
+    let manifest = &bundle.manifest;
+    let words = |ports: &[Port]| -> Vec<usize> {
+        let polynomials = ports.iter().flat_map(|port| (0..port.polynomials()).map(move |_| port));
+        polynomials.map(|port| port.polynomial_words(&manifest.params) as usize).collect()
+    };
+    let memory = DeviceMemory {
+        arena_bytes: manifest.memory.arena_bytes,
+        scratch_bytes: code.scratch_bytes,
+        tables: manifest.tables.iter().map(TableSize::of).collect::<Result<_, _>>()?,
+        inputs: words(&manifest.inputs),
+        outputs: words(&manifest.outputs),
+    };
+    let device = CudaDevice::open(options, bundle, code)?;
+    let executor = DeviceExecutor::new(device, host, manifest.kernels.clone(), &memory)?;
+    if executor.placement().host_bytes > 0 {
+        tracing::warn!(
+            "{} MiB of keys and constants do not fit in the GPU's memory and are read from this machine's",
+            executor.placement().host_bytes.div_ceil(1 << 20)
+        );
+    }
+    Ok(executor)
+}
+
 /// What the machine must have besides the operating system's own.
 fn check_memory(manifest: &Manifest, threads: usize) -> Result<(), DeviceError> {
     let ports = manifest.inputs.iter().chain(&manifest.outputs);
     let ports = ports.map(|p| p.polynomials() as u64 * p.polynomial_words(&manifest.params) * 4).sum::<u64>();
-    let needed = [
-        manifest.table_bytes()?,
-        manifest.memory.arena_bytes,
-        manifest.memory.scratch_bytes.saturating_mul(threads as u64),
-        ports,
-    ];
+    let needed = match manifest.device {
+        // Tables go to the GPU one after the other.
+        Some(_) => {
+            let sizes = manifest.tables.iter().map(|table| table.bytes());
+            vec![sizes.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(0), ports]
+        }
+        None => vec![
+            manifest.table_bytes()?,
+            manifest.memory.arena_bytes,
+            manifest.memory.scratch_bytes.saturating_mul(threads as u64),
+            ports,
+        ],
+    };
     let needed = needed.into_iter().fold(0u64, u64::saturating_add);
     match available() {
         Some(available) if available < needed => {

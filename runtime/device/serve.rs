@@ -1,6 +1,6 @@
 //! One evaluation from files to files: what `ceria run` and `ceria-run` do.
 
-use super::{Bundle, DeviceError, LoadOptions, Program, RunReport};
+use super::{Bundle, DeviceError, LoadOptions, Program, RunReport, require_driver};
 use crate::{
     client::{
         Context,
@@ -37,6 +37,8 @@ pub struct Request {
 pub struct Served {
     /// The time to read files and to build tables.
     pub load_time: Duration,
+    /// What it ran on.
+    pub device: String,
     /// The evaluation itself.
     pub report: RunReport,
 }
@@ -47,6 +49,10 @@ pub fn serve(request: &Request, progress: impl FnMut(usize, usize)) -> Result<Se
     if let Some(expected) = &request.expect_hash {
         bundle.expect_hash(expected)?;
     }
+    if bundle.manifest.device.is_some() {
+        // Before keys are read, which may be gigabytes.
+        require_driver()?;
+    }
     let started = Instant::now();
     let context = Context::new(bundle.manifest.params.clone())?;
     let model = Model::new(&context, bundle.hash);
@@ -55,6 +61,7 @@ pub fn serve(request: &Request, progress: impl FnMut(usize, usize)) -> Result<Se
     let mut program = Program::load(&bundle, context, keys, request.options, progress)?;
     let load_time = started.elapsed();
     let (outputs, report) = program.run(&inputs)?;
+    let device = program.device();
     write_ciphertexts(&request.output, Model::new(program.context(), program.hash()), &outputs)?;
     if let Some(path) = &request.profile {
         let names: Vec<String> = bundle.manifest.kernels.iter().map(|kernel| kernel.name.clone()).collect();
@@ -62,5 +69,5 @@ pub fn serve(request: &Request, progress: impl FnMut(usize, usize)) -> Result<Se
         write_atomically(path, trace.as_bytes())
             .map_err(|source| DeviceError::Write { path: path.display().to_string(), source })?;
     }
-    Ok(Served { load_time, report })
+    Ok(Served { load_time, device, report })
 }

@@ -3,7 +3,7 @@
 //! Expanded keys are most of a program's memory, and twice as large as they are in a client's file. Each of the client's
 //! keys is dropped after the last table that has it, so that the two are not held side by side.
 
-use super::{bundle::Bundle, error::DeviceError, memory::Buffer};
+use super::{bundle::Bundle, error::DeviceError, memory::Buffer, test_data::TestData};
 use crate::{
     client::{Context, KeyKind, KeySpec, files::EvalKeys},
     format::{
@@ -28,6 +28,8 @@ pub struct Sources<'a> {
     pub context: &'a Context,
     /// The client's evaluation keys that are still needed.
     pub keys: EvalKeys,
+    /// What keys are made from instead, in tests of devices.
+    pub test_data: Option<TestData>,
     /// The keys that the client was asked to make.
     pub key_set: &'a KeySet,
     /// The weights, if the bundle has any.
@@ -40,24 +42,24 @@ pub fn weights(bundle: &Bundle) -> Result<Option<memmap2::Mmap>, DeviceError> {
 }
 
 impl Sources<'_> {
-    /// Builds tables, in order. `progress` is told how many of how many are done.
+    /// Builds tables, in order, and hands each to `place`. `progress` is told how many of how many are done.
     pub fn build_all(
         mut self,
         tables: &[Table],
         mut progress: impl FnMut(usize, usize),
-    ) -> Result<Vec<Buffer>, DeviceError> {
+        mut place: impl FnMut(&Table, Buffer) -> Result<(), DeviceError>,
+    ) -> Result<(), DeviceError> {
         let mut uses = BTreeMap::new();
         for spec in tables.iter().flat_map(|table| self.specs(table)) {
             *uses.entry(spec).or_insert(0usize) += 1;
         }
         self.keys.keys.retain(|key| uses.contains_key(&key.spec()));
-        let mut built = Vec::with_capacity(tables.len());
         for (done, table) in tables.iter().enumerate() {
             progress(done, tables.len());
-            built.push(self.build(table, &mut uses)?);
+            place(table, self.build(table, &mut uses)?)?;
         }
         progress(tables.len(), tables.len());
-        Ok(built)
+        Ok(())
     }
 
     /// The keys that a table has, as far as the client was asked to make them.
@@ -139,6 +141,10 @@ impl Sources<'_> {
         words: &mut [u32],
         uses: &mut BTreeMap<KeySpec, usize>,
     ) -> Result<(), DeviceError> {
+        if let Some(data) = self.test_data {
+            data.fill_key(self.context, kind, moduli, words);
+            return Ok(());
+        }
         let name = || match kind {
             KeyKind::Relinearize => "the relinearisation key".to_string(),
             KeyKind::Galois(element) => format!("the key of Galois element {element}"),

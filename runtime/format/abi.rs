@@ -25,9 +25,10 @@ pub type ParallelFor = unsafe extern "C" fn(
     number: u64,
 );
 
-/// Runs a kernel on a device: the launches that the manifest has for kernel `number`, with the kernel's arguments
-/// (device addresses and numbers, 64 bits each).
-pub type Launch = unsafe extern "C" fn(runtime: *const Runtime, arguments: *const u64, number: u64);
+/// Runs a kernel on a device: the launches that the manifest has for kernel `number`, with the kernel's `count`
+/// arguments (device addresses and numbers, 64 bits each, the last the address of the table of twiddles).
+pub type Launch =
+    unsafe extern "C" fn(runtime: *const Runtime, arguments: *const u64, count: u64, number: u64);
 
 /// Copies `bytes` bytes of a device's memory.
 pub type Copy = unsafe extern "C" fn(runtime: *const Runtime, to: u64, from: u64, bytes: u64);

@@ -352,7 +352,7 @@ pub struct Memory {
 }
 
 /// A kernel, for profiles, and what a device runs for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kernel {
     /// Its name in the intermediate code.
@@ -360,6 +360,10 @@ pub struct Kernel {
     /// The device functions that are launched for it, in order; none where the kernel runs on the CPU.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub launches: Vec<Launch>,
+    /// For each of its arguments the bytes of the buffer, 0 for a number, where the kernel runs on a device. Without
+    /// them, tables that do not fit on the device are not brought there ahead of their use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buffers: Vec<u64>,
 }
 
 /// A launch of one function on a device. Its parameters are 64 bits each: the arguments of the kernel (addresses and
@@ -531,11 +535,35 @@ impl Manifest {
         for table in &self.tables {
             self.check_table(table)?;
         }
+        self.check_launches()?;
         self.table_bytes()?;
         for path in self.files.keys() {
             let plain = !path.is_empty() && !path.starts_with(['.', '/']) && !path.contains(['\\', '\0']);
             if !plain || path.split('/').any(|part| part.is_empty() || part == "..") {
                 return wrong(format!("{path:?} is not the name of a file of a bundle"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Devices refuse launches outside these limits, and a bundle for the CPU has none.
+    fn check_launches(&self) -> Result<(), ManifestError> {
+        let wrong = |what: String| Err(ManifestError::Inconsistent(what));
+        if let Some(device) = &self.device {
+            for path in device.cubins.values().chain([&device.ptx]) {
+                self.file(path)?;
+            }
+        }
+        for kernel in &self.kernels {
+            if kernel.launches.is_empty() == self.device.is_some() {
+                return wrong(format!("kernel {} is not for the device of the bundle", kernel.name));
+            }
+            for launch in &kernel.launches {
+                let limits = [i32::MAX as u32, 65535, 65535];
+                let fits = launch.grid.iter().zip(limits).all(|(&blocks, most)| (1..=most).contains(&blocks));
+                if !fits || !(1..=1024).contains(&launch.block) || launch.symbol.contains('\0') {
+                    return wrong(format!("{} cannot be launched", launch.symbol));
+                }
             }
         }
         Ok(())
@@ -685,7 +713,7 @@ mod tests {
                 },
             ],
             memory: Memory { arena_bytes: 1024, scratch_bytes: 128 },
-            kernels: vec![Kernel { name: "add".into(), launches: Vec::new() }],
+            kernels: vec![Kernel { name: "add".into(), ..Kernel::default() }],
             device: None,
             prediction: Prediction { precision_bits: Some(20.5), ..Prediction::default() },
             op_counts: BTreeMap::from([("ckks.add".into(), 3)]),
@@ -702,6 +730,16 @@ mod tests {
         Ok(())
     }
 
+    fn launch(block: u32) -> Launch {
+        Launch { symbol: "add_0".into(), grid: [1, 1, 1], block, shared_bytes: 0 }
+    }
+
+    fn on_device(manifest: &mut Manifest, block: u32) {
+        manifest.kernels[0].launches = vec![launch(block)];
+        manifest.device =
+            Some(DeviceCode { ptx: "host.so".into(), cubins: BTreeMap::new(), scratch_bytes: 0 });
+    }
+
     #[test]
     fn refuses_contradictions() {
         let wrong = |change: fn(&mut Manifest)| {
@@ -715,6 +753,18 @@ mod tests {
         assert!(wrong(|m| m.tables[2].shape = vec![1, 1, 3]).contains("period 3"));
         assert!(wrong(|m| m.inputs[0].level = 7).contains("level 7"));
         assert!(wrong(|m| m.keys.galois[0].element = 4).contains("Galois key 4"));
+        assert!(
+            wrong(|m| m.kernels[0].launches = vec![launch(32)]).contains("kernel add is not for the device")
+        );
+        assert_eq!(wrong(|m| on_device(m, 32)), "");
+        assert!(wrong(|m| on_device(m, 2048)).contains("add_0 cannot be launched"));
+        assert!(
+            wrong(|m| {
+                on_device(m, 32);
+                m.files.clear();
+            })
+            .contains("no file host.so")
+        );
         assert!(
             wrong(|m| {
                 m.files.insert("../x".into(), FileEntry::of(b""));

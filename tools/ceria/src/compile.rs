@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result, bail};
 use ceria_dialects::bridge::diagnostic::Severity;
 use ceria_lowering::{
     bundle::{self, CpuLevel},
+    kernel_to_nvvm::schedule::Schedule,
     pipelines::compile::{self, Options, root},
 };
 use clap::ValueEnum;
@@ -74,9 +75,6 @@ enum Placement {
 
 /// `ceria compile`.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    if arguments.target == Target::Cuda {
-        bail!("bundles for CUDA cannot be made by this version; use --target cpu");
-    }
     if arguments.devices != 1 {
         bail!("bundles for several devices cannot be made by this version; use --devices 1");
     }
@@ -137,7 +135,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         prediction: placed.prediction,
         op_counts: compile::op_counts(root(&placed.module)),
     };
-    bundle::write(&arguments.output, &input)?;
+    match arguments.target {
+        Target::Cpu => bundle::write(&arguments.output, &input)?,
+        Target::Cuda => bundle::device::write(&arguments.output, &input, &Schedule::default())?,
+    };
     spinner.finish_and_clear();
     if !arguments.quiet {
         for remark in

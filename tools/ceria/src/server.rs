@@ -2,7 +2,7 @@
 
 use super::progress;
 use anyhow::Result;
-use ceria_runtime::device::{LoadOptions, Request, serve};
+use ceria_runtime::device::{CudaOptions, LoadOptions, Request, serve};
 use std::path::PathBuf;
 
 /// Evaluate a bundle on encrypted inputs.
@@ -22,6 +22,15 @@ pub struct Arguments {
     /// The number of threads; all that the machine has by default.
     #[arg(long)]
     threads: Option<usize>,
+    /// The GPU to run on, for a bundle with code for one.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    device: u32,
+    /// Launch a GPU's functions one by one instead of all as one graph.
+    #[arg(long)]
+    no_graph: bool,
+    /// Wait for each launch on a GPU, so that an error names the one that fails.
+    #[arg(long)]
+    check_launches: bool,
     /// Write a Chrome trace of the run.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
@@ -39,7 +48,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         input: arguments.input.clone(),
         output: arguments.output.clone(),
         profile: arguments.profile.clone(),
-        options: LoadOptions { threads: arguments.threads },
+        options: LoadOptions {
+            threads: arguments.threads,
+            cuda: CudaOptions {
+                device: arguments.device,
+                graph: !arguments.no_graph,
+                times: arguments.profile.is_some(),
+                check: arguments.check_launches,
+            },
+        },
     };
     let bar = progress::bar("building tables", 0);
     let served = serve(&request, |done, all| {

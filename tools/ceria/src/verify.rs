@@ -144,7 +144,8 @@ impl Session {
         let keys = EvalKeys { key_pair: secret.id(), keys };
         let files = Bundle::open(bundle)?;
         let context = ceria_runtime::client::Context::new(client.manifest.params.clone())?;
-        let program = Program::load(&files, context, keys, LoadOptions { threads }, |_, _| {})?;
+        let options = LoadOptions { threads, ..LoadOptions::default() };
+        let program = Program::load(&files, context, keys, options, |_, _| {})?;
         Ok(Self { client, secret, public, program })
     }
 

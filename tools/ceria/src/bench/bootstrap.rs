@@ -89,7 +89,7 @@ fn target_level(variant: &str, levels: u32) -> u32 {
 }
 
 /// A program that consists of one bootstrap.
-fn program(params: &Params, variant: &str, slots: usize, levels: u32) -> Result<Program> {
+pub fn program(params: &Params, variant: &str, slots: usize, levels: u32) -> Result<Program> {
     let (start, target) = (start_level(variant), target_level(variant, levels));
     let types = [start, target].map(|level| format!("!ckks.ct<{level}, S({level})>"));
     let text = Writer::new(params)?.unary(&types, |from, to| {

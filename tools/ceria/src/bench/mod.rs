@@ -1,6 +1,7 @@
 //! `ceria bench`: what operations and models take on this machine.
 
 mod bootstrap;
+mod bundles;
 mod model;
 mod ops;
 mod programs;
@@ -23,6 +24,8 @@ enum Command {
     Bootstrap(bootstrap::Arguments),
     /// Bundles, on inputs of their models.
     Model(model::Arguments),
+    /// Write the bundles of operations and bootstraps, and run nothing: for another machine.
+    Bundles(bundles::Arguments),
 }
 
 /// `ceria bench`.
@@ -31,6 +34,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Command::Ops(arguments) => ops::run(arguments),
         Command::Bootstrap(arguments) => bootstrap::run(arguments),
         Command::Model(arguments) => model::run(arguments),
+        Command::Bundles(arguments) => bundles::run(arguments),
     }
 }
 

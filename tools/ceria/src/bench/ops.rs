@@ -8,7 +8,8 @@ use crate::{client::Client, progress, verify::Session};
 use anyhow::{Context as _, Result, bail};
 use ceria_dialects::bridge::pass::run_pipeline;
 use ceria_lowering::{
-    bundle::{self, BundleInput, CpuLevel},
+    bundle::{self, BundleError, BundleInput, CpuLevel},
+    kernel_to_nvvm::schedule::Schedule,
     pipelines::{TO_KERNEL, compile::root},
 };
 use ceria_runtime::{
@@ -240,6 +241,19 @@ fn measure(arguments: &Arguments, program: &Program, level: CpuLevel, threads: u
 
 /// Compiles a program to a bundle.
 pub fn compile(program: &Program, level: CpuLevel, path: &Path) -> Result<()> {
+    compile_with(program, &[level], |input| bundle::write(path, input))
+}
+
+/// Compiles a program to a bundle for GPUs.
+pub fn compile_for_gpus(program: &Program, path: &Path) -> Result<()> {
+    compile_with(program, &[], |input| bundle::device::write(path, input, &Schedule::default()))
+}
+
+fn compile_with(
+    program: &Program,
+    levels: &[CpuLevel],
+    write: impl FnOnce(&BundleInput<'_, '_>) -> Result<[u8; 32], BundleError>,
+) -> Result<()> {
     let context = ceria_dialects::context();
     let parse =
         |text: &str| Module::parse(&context, text).context("a program of the benchmark does not parse");
@@ -252,13 +266,13 @@ pub fn compile(program: &Program, level: CpuLevel, path: &Path) -> Result<()> {
         name: program.name,
         ckks: root(&ckks),
         kernel: root(&kernel),
-        levels: &[level],
+        levels,
         weights: &BTreeMap::new(),
         ir: &[("ir/kernel.mlir".into(), kernel.as_operation().to_string())],
         prediction: Prediction::default(),
         op_counts: BTreeMap::new(),
     };
-    bundle::write(path, &input)?;
+    write(&input)?;
     Ok(())
 }
 

@@ -1,10 +1,6 @@
-//! The host program: functions on buffers become functions on addresses.
-//!
-//! Every function takes three addresses first: the runtime's table of functions, the tables of the bundle, and its
-//! part of the arena. Buffers become addresses, allocations places in the arena, launches calls of the runtime's
-//! `parallel_for` with the kernel's arguments in memory. Loops, conditions and arithmetic stay as they are.
+//! Writes the functions of a host program.
 
-use super::kernels::calls;
+use super::Callee;
 use ceria_dialects::{
     bridge::{
         hooks::{BlockLike, OperationLike, OperationRef, RegionLike, TypeLike, Value, ValueLike},
@@ -20,34 +16,19 @@ use std::{
     fmt::{self, Write},
 };
 
-/// Prefix of the functions of kernels, so that they cannot clash with the host's.
-pub const KERNEL_PREFIX: &str = "kernel_";
+/// Places of functions in [`Runtime`](ceria_runtime::format::abi::Runtime), in pointers.
+const LAUNCH: usize = 1;
+const COPY: usize = 2;
+const READ: usize = 3;
 
 /// Prefix of the host's functions.
 const HOST_PREFIX: &str = "host_";
 
-/// Numbers of kernels and tables, by name.
-#[derive(Debug, Default)]
-pub struct Numbers {
-    /// The kernels, in the order of the manifest.
-    pub kernels: Vec<Kernel>,
-    /// The tables, in the order of the manifest.
-    pub tables: Vec<String>,
-}
-
-impl Numbers {
-    fn kernel(&self, name: &str) -> Option<(usize, &Kernel)> {
-        self.kernels.iter().enumerate().find(|(_, kernel)| kernel.name == name)
-    }
-
-    fn table(&self, name: &str) -> Option<usize> {
-        self.tables.iter().position(|table| table == name)
-    }
-}
-
 /// Writes the functions of a host program.
 pub struct HostWriter<'n> {
-    numbers: &'n Numbers,
+    kernels: &'n [Kernel],
+    tables: &'n [String],
+    callee: &'n Callee,
     text: String,
     indent: usize,
     next: usize,
@@ -56,8 +37,8 @@ pub struct HostWriter<'n> {
 
 impl<'n> HostWriter<'n> {
     /// For a module with these kernels and tables. The table of twiddles comes after the others.
-    pub fn new(numbers: &'n Numbers) -> Self {
-        Self { numbers, text: String::new(), indent: 0, next: 0, names: HashMap::new() }
+    pub fn new(kernels: &'n [Kernel], tables: &'n [String], callee: &'n Callee) -> Self {
+        Self { kernels, tables, callee, text: String::new(), indent: 0, next: 0, names: HashMap::new() }
     }
 
     /// The text of all functions written.
@@ -137,7 +118,7 @@ impl<'n> HostWriter<'n> {
         }
         self.line(format_args!("llvm.func internal @{HOST_PREFIX}{name}({}) {{", arguments.join(", ")));
         self.indent += 1;
-        let longest = self.numbers.kernels.iter().map(|k| k.arguments.len() + 1).max().unwrap_or(1);
+        let longest = self.kernels.iter().map(|k| k.arguments.len() + 1).max().unwrap_or(1);
         let count = self.constant(longest as i64);
         self.line(format_args!("%arguments = llvm.alloca {count} x i64 : (i64) -> !llvm.ptr"));
         for (argument, name) in casts {
@@ -208,9 +189,17 @@ impl<'n> HostWriter<'n> {
                 let words: i64 = shape(op.operand(0)?)?.iter().product();
                 let bytes = self.constant(words * 4);
                 let (from, to) = (self.operand(op, 0)?, self.operand(op, 1)?);
-                self.line(format_args!(
-                    "\"llvm.intr.memcpy\"({to}, {from}, {bytes}) <{{isVolatile = false}}> : (!llvm.ptr, !llvm.ptr, i64) -> ()"
-                ));
+                match self.callee {
+                    Callee::Cpu { .. } => self.line(format_args!(
+                        "\"llvm.intr.memcpy\"({to}, {from}, {bytes}) <{{isVolatile = false}}> : (!llvm.ptr, !llvm.ptr, i64) -> ()"
+                    )),
+                    Callee::Device => {
+                        let copy = self.pointer_in("%rt", COPY);
+                        self.line(format_args!(
+                            "llvm.call {copy}(%rt, {to}, {from}, {bytes}) : !llvm.ptr, (!llvm.ptr, !llvm.ptr, !llvm.ptr, i64) -> ()"
+                        ));
+                    }
+                }
                 Ok(())
             }
             "kernel.subview" => self.subview(op),
@@ -218,13 +207,21 @@ impl<'n> HostWriter<'n> {
                 let (buffer, index) = (self.operand(op, 0)?, self.operand(op, 1)?);
                 let index = self.long(&index);
                 let at = self.word_at(&buffer, &index);
-                let word = self.value(format_args!("llvm.load {at} : !llvm.ptr -> i32"));
+                let word = match self.callee {
+                    Callee::Cpu { .. } => self.value(format_args!("llvm.load {at} : !llvm.ptr -> i32")),
+                    Callee::Device => {
+                        let read = self.pointer_in("%rt", READ);
+                        self.value(format_args!(
+                            "llvm.call {read}(%rt, {at}) : !llvm.ptr, (!llvm.ptr, !llvm.ptr) -> i32"
+                        ))
+                    }
+                };
                 let index = self.value(format_args!("arith.index_castui {word} : i32 to index"));
                 self.bind_result(op, index)
             }
             "kernel.get_table" => {
                 let name = symbol(op, "table").map_err(PassError::new)?;
-                let number = self.numbers.table(name);
+                let number = self.tables.iter().position(|table| table == name);
                 let number = number
                     .ok_or_else(|| PassError::op(&op, format!("refers to @{name}, which is missing")))?;
                 let pointer = self.pointer_in("%tables", number);
@@ -246,7 +243,7 @@ impl<'n> HostWriter<'n> {
                 Ok(())
             }
             name if name.starts_with("arith.") && op.region_count() == 0 => self.as_it_is(op, name),
-            _ => Err(PassError::op(&op, "cannot be lowered to the CPU")),
+            _ => Err(self.callee.refuse(op)),
         }
     }
 
@@ -278,9 +275,11 @@ impl<'n> HostWriter<'n> {
 
     fn launch(&mut self, op: OperationRef<'_, '_>) -> Result<(), PassError> {
         let name = symbol(op, "kernel").map_err(PassError::new)?;
-        let numbers = self.numbers;
-        let (number, kernel) = numbers
-            .kernel(name)
+        let kernels = self.kernels;
+        let (number, kernel) = kernels
+            .iter()
+            .enumerate()
+            .find(|(_, kernel)| kernel.name == name)
             .ok_or_else(|| PassError::op(&op, format!("launches @{name}, which is missing")))?;
         let mut slots = Vec::new();
         for i in 0..op.operand_count() {
@@ -291,19 +290,32 @@ impl<'n> HostWriter<'n> {
                 (value, "!llvm.ptr")
             });
         }
-        slots.push((self.pointer_in("%tables", numbers.tables.len()), "!llvm.ptr"));
+        slots.push((self.pointer_in("%tables", self.tables.len()), "!llvm.ptr"));
+        let count = slots.len();
         for (i, (value, ty)) in slots.into_iter().enumerate() {
             let at = self
                 .value(format_args!("llvm.getelementptr %arguments[{i}] : (!llvm.ptr) -> !llvm.ptr, i64"));
             self.line(format_args!("llvm.store {value}, {at} : {ty}, !llvm.ptr"));
         }
-        let parallel_for = self.value(format_args!("llvm.load %rt : !llvm.ptr -> !llvm.ptr"));
-        let function = self.value(format_args!("llvm.mlir.addressof @{KERNEL_PREFIX}{name} : !llvm.ptr"));
-        let tiles = self.constant(calls(kernel) as i64);
-        let number = self.constant(number as i64);
-        self.line(format_args!(
-            "llvm.call {parallel_for}(%rt, {function}, %arguments, {tiles}, {number}) : !llvm.ptr, (!llvm.ptr, !llvm.ptr, !llvm.ptr, i64, i64) -> ()"
-        ));
+        match self.callee {
+            Callee::Cpu { prefix, calls } => {
+                let parallel_for = self.value(format_args!("llvm.load %rt : !llvm.ptr -> !llvm.ptr"));
+                let function = self.value(format_args!("llvm.mlir.addressof @{prefix}{name} : !llvm.ptr"));
+                let tiles = self.constant(calls(kernel) as i64);
+                let number = self.constant(number as i64);
+                self.line(format_args!(
+                    "llvm.call {parallel_for}(%rt, {function}, %arguments, {tiles}, {number}) : !llvm.ptr, (!llvm.ptr, !llvm.ptr, !llvm.ptr, i64, i64) -> ()"
+                ));
+            }
+            Callee::Device => {
+                let launch = self.pointer_in("%rt", LAUNCH);
+                let count = self.constant(count as i64);
+                let number = self.constant(number as i64);
+                self.line(format_args!(
+                    "llvm.call {launch}(%rt, %arguments, {count}, {number}) : !llvm.ptr, (!llvm.ptr, !llvm.ptr, i64, i64) -> ()"
+                ));
+            }
+        }
         Ok(())
     }
 

@@ -1,0 +1,130 @@
+//! Device code that is compiled for this CPU and loaded.
+
+use super::{
+    EmulatorError,
+    block::Launched,
+    lower::{CONSTANTS, Function, PREFIX, Site, lower},
+    memory::Memory,
+    threads::{Entry, Stacks},
+};
+use crate::bundle::shared_library;
+use ceria_dialects::bridge::{
+    emit::{Form, Target, emit, lower_to_llvm},
+    hooks::OperationRef,
+};
+use ceria_runtime::format::manifest::Launch;
+use libloading::Library;
+
+/// How much is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Every load and store.
+    Checked,
+    /// Barriers and shuffles alone, for whole programs.
+    Fast,
+}
+
+/// Loaded code of a `gpu.module`.
+pub struct Code {
+    functions: Vec<(Function, Entry)>,
+    sites: Vec<Site>,
+    /// First address and bytes of each constant.
+    constants: Vec<(u64, u64)>,
+    mode: Mode,
+    /// What the functions are in.
+    _library: Library,
+}
+
+impl Code {
+    /// Compiles the `gpu.module` in a module, which stays as it is.
+    pub fn compile(module: OperationRef<'_, '_>, mode: Mode) -> Result<Self, EmulatorError> {
+        let lowered = lower(module, mode == Mode::Checked)?;
+        lower_to_llvm(lowered.module.as_operation())?;
+        let target = Target { level: 1, ..Target::host() };
+        let object = emit(lowered.module.as_operation(), &target, Form::Object)?;
+        let failed = |error: &dyn std::fmt::Display| EmulatorError::Load(error.to_string());
+        let folder = tempfile::tempdir().map_err(|e| failed(&e))?;
+        let path = folder.path().join("device.so");
+        std::fs::write(&path, shared_library(&object)?).map_err(|e| failed(&e))?;
+        // SAFETY: the library was made just now and has no initialisers.
+        let library = unsafe { Library::new(&path) }.map_err(|e| failed(&e))?;
+        let mut functions = Vec::with_capacity(lowered.functions.len());
+        for function in lowered.functions {
+            let symbol = format!("{PREFIX}{}", function.name);
+            // SAFETY: lowered functions have this type.
+            let entry = *unsafe { library.get::<Entry>(symbol.as_bytes()) }.map_err(|e| failed(&e))?;
+            functions.push((function, entry));
+        }
+        let mut ends = vec![[0u64; 2]; lowered.constants];
+        // SAFETY: the function writes two addresses a constant.
+        unsafe {
+            let tell = library.get::<unsafe extern "C" fn(*mut [u64; 2])>(CONSTANTS.as_bytes());
+            tell.map_err(|e| failed(&e))?(ends.as_mut_ptr());
+        }
+        let constants = ends.iter().map(|[first, past]| (*first, past - first)).collect();
+        Ok(Self { functions, sites: lowered.sites, constants, mode, _library: library })
+    }
+
+    /// Lets the code read its constants.
+    pub fn register(&self, memory: &mut Memory) {
+        self.constants.iter().for_each(|&(address, bytes)| memory.constant(address, bytes));
+    }
+
+    /// The functions.
+    pub fn functions(&self) -> impl Iterator<Item = &Function> {
+        self.functions.iter().map(|(function, _)| function)
+    }
+
+    /// Runs all blocks of a launch. `number` is that of the launch, counted from 1.
+    ///
+    /// # Safety
+    /// In fast mode the code accesses nothing but what it may.
+    pub unsafe fn launch(
+        &self,
+        launch: &Launch,
+        parameters: &[u64],
+        memory: &mut Memory,
+        number: u64,
+        stacks: &mut Stacks,
+    ) -> Result<(), EmulatorError> {
+        let wrong = |reason: String| EmulatorError::Launch { function: launch.symbol.clone(), reason };
+        let found = self.functions.iter().find(|(function, _)| function.name == launch.symbol);
+        let (function, entry) = found.ok_or_else(|| wrong("there is no such function".into()))?;
+        if function.parameters != parameters.len() {
+            return Err(wrong(format!(
+                "it takes {} parameters, not {}",
+                function.parameters,
+                parameters.len()
+            )));
+        }
+        let block = [launch.block, 1, 1];
+        let fits = |known: Option<[i32; 3]>, given: [u32; 3]| {
+            known.is_none_or(|known| known.map(|extent| u32::try_from(extent).unwrap_or(0)) == given)
+        };
+        if !fits(function.block, block) || !fits(function.grid, launch.grid) {
+            return Err(wrong(format!(
+                "it is made for blocks of {:?} threads and a grid of {:?}, not {block:?} and {:?}",
+                function.block, function.grid, launch.grid
+            )));
+        }
+        let blocks = launch.grid.iter().try_fold(1u32, |all, &extent| all.checked_mul(extent));
+        if blocks.is_none_or(|blocks| blocks == 0) || !(1..=1024).contains(&launch.block) {
+            return Err(wrong(format!(
+                "a grid of {:?} blocks of {} threads is impossible",
+                launch.grid, launch.block
+            )));
+        }
+        let launched = Launched {
+            name: &function.name,
+            entry: *entry,
+            sites: &self.sites,
+            parameters,
+            grid: launch.grid,
+            threads: launch.block,
+            shared_bytes: function.shared_bytes + u64::from(launch.shared_bytes),
+        };
+        let tracked = (self.mode == Mode::Checked).then_some((memory, number));
+        // SAFETY: the code was made from this function for this mode; the caller says the rest.
+        unsafe { launched.run(function.waits, tracked, stacks) }
+    }
+}
