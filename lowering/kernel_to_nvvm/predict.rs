@@ -10,7 +10,7 @@
 use super::{
     assemble::{Usage, assemble},
     sass::{
-        self, Class, Counts, Function,
+        self, Class, Counts, Function, Variables,
         execute::{self, Thread},
     },
     tools::ToolError,
@@ -25,18 +25,21 @@ pub struct Code {
     pub architecture: u32,
     /// What each function uses, and its instructions.
     pub functions: BTreeMap<String, (Usage, Function)>,
+    /// The variables that it has.
+    pub variables: Variables,
 }
 
 impl Code {
     /// Assembles PTX.
     pub fn assemble(ptx: &str, architecture: u32) -> Result<Self, ToolError> {
         let assembled = assemble(ptx, architecture)?;
+        let variables = Variables::read(&assembled.cubin);
         let mut instructions = sass::disassemble(&assembled.cubin)?;
         let functions = assembled.functions.into_iter().filter_map(|(name, usage)| {
             let function = instructions.remove(&name)?;
             Some((name, (usage, function)))
         });
-        Ok(Self { architecture, functions: functions.collect() })
+        Ok(Self { architecture, functions: functions.collect(), variables })
     }
 }
 
@@ -78,15 +81,16 @@ fn spread(bound: u32, most: usize) -> impl Iterator<Item = u32> {
     (0..count).map(move |i| (i * u64::from(bound) / count) as u32)
 }
 
-/// Follows sampled threads of a launch.
-pub fn estimate(
-    function: &Function,
-    architecture: u32,
-    launch: &Launch,
-    parameters: &[u64],
-    regions: &[Region],
-) -> Estimate {
-    let given = execute::Launch { architecture, grid: launch.grid, block: launch.block, parameters };
+/// Follows sampled threads of a launch; nothing if the code does not have its function.
+pub fn estimate(code: &Code, launch: &Launch, parameters: &[u64], regions: &[Region]) -> Option<Estimate> {
+    let (_, function) = code.functions.get(&launch.symbol)?;
+    let given = execute::Launch {
+        architecture: code.architecture,
+        grid: launch.grid,
+        block: launch.block,
+        parameters,
+        variables: &code.variables,
+    };
     let run = |number, block| execute::run(function, given, Thread { number, block });
     let mut found = Estimate::default();
 
@@ -142,7 +146,7 @@ pub fn estimate(
     let unknown = one.unknown as f64 * f64::from(launch.block) * blocks;
     found.buffer_bytes = total(Kind::Load as usize) + total(Kind::Store as usize) + unknown;
     found.table_bytes = total(Kind::Streamed as usize);
-    found
+    Some(found)
 }
 
 /// What an access is to.
@@ -183,11 +187,12 @@ impl Touched {
         [0, 1, 2].map(|kind| self.words[kind].len() as f64)
     }
 
-    /// Pieces of 32 bytes; what is at unknown addresses is taken to be scattered.
+    /// Pieces of 32 bytes. What is at unknown addresses is taken to fill pieces: the permutations of automorphisms keep
+    /// words together that lie together.
     fn sectors(&self) -> f64 {
         let pieces =
             |words: &HashSet<u64>| words.iter().map(|word| word / 8).collect::<BTreeSet<u64>>().len();
-        self.words.iter().map(pieces).sum::<usize>() as f64 + self.unknown as f64 / 4.0
+        self.words.iter().map(pieces).sum::<usize>() as f64 + self.unknown as f64 / 32.0
     }
 
     /// By which factor the words grow from one to `extent`, given those of the first `count`.

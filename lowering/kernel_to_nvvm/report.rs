@@ -169,15 +169,8 @@ impl Report {
         let mut rows: IndexMap<&str, Row<'_>> = IndexMap::new();
         for counted in &recording.launches {
             let symbol = counted.launch.symbol.as_str();
-            let (_, function) =
-                code.functions.get(symbol).ok_or_else(|| ReportError::Function(symbol.into()))?;
-            let found = estimate(
-                function,
-                device.architecture,
-                &counted.launch,
-                &counted.parameters,
-                &recording.regions,
-            );
+            let found = estimate(&code, &counted.launch, &counted.parameters, &recording.regions)
+                .ok_or_else(|| ReportError::Function(symbol.into()))?;
             report.add(counted, &found, device);
             rows.entry(symbol).or_insert_with(|| Row::new(&counted.launch)).add(counted, found, device);
         }

@@ -1,14 +1,15 @@
-//! Follows one thread of a launch through a function's machine code, without memory: how often each instruction is
+//! Follows one thread of a launch through a function's machine code, without buffers: how often each instruction is
 //! executed, and which addresses are read and written.
 //!
 //! Integer arithmetic, comparisons and branches are carried out; the launch's parameters, the thread's number and the
-//! block's are known, so loops turn as often as on a device, whether their bounds are constants or parameters. What comes
-//! out of memory or from other lanes is unknown, and so is what is computed from it. Where a branch depends on what is
+//! block's are known, and so are the contents of the code's own variables; loops turn as often as on a device, whether their
+//! bounds are constants or parameters. What else comes out of memory or from other lanes is unknown, and so is what is
+//! computed from it. Where a branch depends on what is
 //! unknown the path that does not jump is taken: the body of a condition is executed, a loop is left; the run then says
 //! that it guessed.
 
 use super::{
-    Class, Counts, Function, Instruction, Operand,
+    Class, Counts, Function, Instruction, Operand, Variables,
     operand::{Predicate, Register},
 };
 
@@ -30,6 +31,8 @@ pub struct Launch<'l> {
     pub block: u32,
     /// The parameters, 64 bits each.
     pub parameters: &'l [u64],
+    /// The variables of the code.
+    pub variables: &'l Variables,
 }
 
 /// Which thread.
@@ -84,10 +87,6 @@ impl Layout {
         }
     }
 }
-
-/// Addresses of variables of the module are made up, far from those of parameters and of one another.
-const VARIABLES: u64 = 0x4000_0000_0000;
-const VARIABLE_STRIDE: u64 = 1 << 32;
 
 /// A thread's state.
 struct State<'l> {
@@ -226,7 +225,7 @@ impl State<'_> {
     fn constant(&self, bank: u32, offset: u32) -> Option<u32> {
         let half = |value: u64, offset: u32| Some((value >> (8 * (offset & 4))) as u32);
         if bank == 4 {
-            return half(VARIABLES + VARIABLE_STRIDE * u64::from(offset / 8), offset);
+            return self.launch.variables.constant(offset);
         }
         if bank != 0 {
             return None;

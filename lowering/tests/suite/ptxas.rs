@@ -85,14 +85,14 @@ fn ptxas_loops_turn_as_often_as_their_parameters_say() {
     }
     for architecture in ARCHITECTURES {
         let code = Code::assemble(SUMS, architecture).unwrap();
-        let (usage, function) = &code.functions["sums"];
+        let (usage, _) = &code.functions["sums"];
         assert!(!usage.spills() && usage.registers > 8, "sm_{architecture}: {usage:?}");
         let (rows, factors, out) = (0x10_0000_0000, 0x20_0000_0000, 0x30_0000_0000);
         let tables = [Region { start: rows, end: rows + (1 << 30), streamed: true }];
         let launch = launch("sums", [8, 1, 1], 128);
         for turns in [1, 12, 35] {
             let parameters = [rows, factors, out, 5, 5 + turns];
-            let found = estimate(function, architecture, &launch, &parameters, &tables);
+            let found = estimate(&code, &launch, &parameters, &tables).unwrap();
             let turns = turns as f64;
             assert!(!found.guessed, "sm_{architecture}");
             // Four products a turn; addresses are made with a few more.

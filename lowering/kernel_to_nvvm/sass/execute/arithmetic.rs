@@ -43,6 +43,8 @@ pub(crate) enum Op {
     PredicateLogic,
     /// Picks bytes.
     Permute,
+    /// Loads from global memory.
+    Load,
     /// Everything else.
     Unknown,
 }
@@ -70,6 +72,7 @@ impl Op {
             "IMNMX" | "VIMNMX" | "UIMNMX" | "UVIMNMX" => Self::MinMax,
             "PLOP3" | "UPLOP3" => Self::PredicateLogic,
             "PRMT" | "UPRMT" => Self::Permute,
+            "LDG" => Self::Load,
             _ => Self::Unknown,
         }
     }
@@ -196,6 +199,21 @@ impl State<'_> {
                 }
                 Some(())
             }
+            Op::Load => {
+                let result = reader.register()?;
+                let address = reader.operands.iter().find_map(|operand| match operand {
+                    Operand::Address { terms, offset } => self.address(terms, *offset),
+                    _ => None,
+                })?;
+                (instruction.bytes() >= 4).then_some(())?;
+                let words = (instruction.bytes() / 4) as u16;
+                let variables = self.launch.variables;
+                variables.word(address)?;
+                for word in 0..words {
+                    self.set(result.next(word), variables.word(address + 4 * u64::from(word)));
+                }
+                Some(())
+            }
             Op::Permute => {
                 let result = reader.register()?;
                 let [a, selector, b] = reader.operands else { return None };
@@ -262,10 +280,8 @@ impl State<'_> {
             (i64::from(x as i32) * i64::from(y as i32)) as u64
         };
         if instruction.has("HI") {
-            if !zero(c) {
-                return None;
-            }
-            self.set(result, Some((product >> 32) as u32));
+            let sum = product.wrapping_add(self.wide_value(c)?);
+            self.set(result, Some((sum >> 32) as u32));
         } else if instruction.has("WIDE") {
             let (sum, over) = product.overflowing_add(self.wide_value(c)?);
             if instruction.has("X") {
