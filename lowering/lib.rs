@@ -11,6 +11,9 @@ pub mod onnx;
 pub mod pipelines;
 pub mod poly_to_kernel;
 
+#[cfg(test)]
+mod random_kernels;
+
 use ceria_dialects::bridge::pass::{PassDescriptor, RegistrationError, register_passes, register_pipelines};
 
 /// All passes between levels, in the order of the documentation.

@@ -163,12 +163,9 @@ impl Conversion<'_> {
         };
         let target = code.word_at(target, index);
         let convert = |code: &mut Code, range: Range| {
-            let zero = code.constant(Type::Long, 0);
-            let end = code.constant(Type::Long, self.groups.size as i64);
-            code.repeat(zero, end, 1, |code, number| {
-                let width = code.constant(Type::Long, self.groups.width as i64);
-                let row = code.mul(number, width);
-                let row = code.word_at(memory, row);
+            // Written out: in a loop, 64-bit forms of the sources would be made before it, and multiplied as such.
+            for number in 0..self.groups.size {
+                let row = code.word_after(memory, number * self.groups.width);
                 let (place, results) = convert(code, range, row, &sources);
                 let words = code.constant(Type::Long, self.kernel.n as i64);
                 let place = code.extend(place);
@@ -176,7 +173,7 @@ impl Conversion<'_> {
                 let at = code.word_at(target, offset);
                 let results = code.pack(&results);
                 code.store(results, at);
-            });
+            }
         };
         let groups = self.groups;
         if groups.lazy == groups.count {

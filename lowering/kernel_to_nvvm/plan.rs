@@ -25,11 +25,24 @@ pub enum Root {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Work {
     /// The base conversion with this number in the body; `store` is the store in whose row the result goes.
-    Convert { op: usize, store: Option<usize> },
+    Convert {
+        /// The conversion.
+        op: usize,
+        /// The store that takes its result.
+        store: Option<usize>,
+    },
     /// Word-by-word operations.
-    Words { roots: Vec<Root> },
+    Words {
+        /// What is made.
+        roots: Vec<Root>,
+    },
     /// The transform with this number in the body, and what is made of its result.
-    Transform { op: usize, roots: Vec<Root> },
+    Transform {
+        /// The transform.
+        op: usize,
+        /// What is made.
+        roots: Vec<Root>,
+    },
 }
 
 /// The functions of a kernel.

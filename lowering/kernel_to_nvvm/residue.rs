@@ -1,5 +1,8 @@
 //! Residues of one thread: words with their modular arithmetic.
 //!
+//! A word is brought below a bound by the smaller of itself and itself minus the bound, which newer devices do in one
+//! instruction if the negative bound is a word of its own and not computed from others.
+//!
 //! Montgomery factors are `w * 2^32 mod q`. With m = -lo(T)/q mod 2^32 the sum T + m*q is a multiple of 2^32, so that a
 //! product is two multiplications with a 64-bit result, the second of which adds, and one between them. For any 32-bit
 //! `y` and `w < q` it lies in [0, 2q).
@@ -8,6 +11,7 @@ use crate::kernel_to_cpu::{
     arithmetic::Range,
     code::{Code, Type, Value},
 };
+use ceria_runtime::format::primes::inverse_mod_word;
 
 /// The prime of the tile, in the forms that a thread wants.
 #[derive(Clone, Copy)]
@@ -16,6 +20,10 @@ pub struct Prime {
     pub q: Value,
     /// 2q
     pub twice: Value,
+    /// -q
+    pub minus: Value,
+    /// -2q
+    pub minus_twice: Value,
     /// -1/q mod 2^32
     negative_inverse: Value,
     /// q as a 64-bit integer.
@@ -23,11 +31,17 @@ pub struct Prime {
 }
 
 impl Prime {
-    /// From the words q and -1/q.
-    pub fn new(code: &mut Code, q: Value, negative_inverse: Value) -> Self {
-        let twice = code.add(q, q);
+    /// The words that a prime is given by, see [`Prime::new`].
+    pub fn words(q: u32) -> [u32; 5] {
+        let minus = q.wrapping_neg();
+        [q, q.wrapping_mul(2), minus, minus.wrapping_mul(2), inverse_mod_word(q).wrapping_neg()]
+    }
+
+    /// From the words q, 2q, -q, -2q and -1/q.
+    pub fn new(code: &mut Code, words: [Value; 5]) -> Self {
+        let [q, twice, minus, minus_twice, negative_inverse] = words;
         let wide = code.extend(q);
-        Self { q, twice, negative_inverse, wide }
+        Self { q, twice, minus, minus_twice, negative_inverse, wide }
     }
 
     /// The 64-bit product of two words.
@@ -56,31 +70,26 @@ impl Prime {
     /// y * w / 2^32, canonical.
     pub fn product(&self, code: &mut Code, y: Value, w: Value) -> Value {
         let t = self.lazy_product(code, y, w);
-        self.correct_above(code, t, self.q)
+        self.correct(code, t, self.minus)
     }
 
-    /// x - bound where x >= bound.
-    pub fn correct_above(&self, code: &mut Code, x: Value, bound: Value) -> Value {
-        let lowered = code.sub(x, bound);
-        code.min(x, lowered)
-    }
-
-    /// x + bound where x < 0.
-    pub fn correct_below(&self, code: &mut Code, x: Value, bound: Value) -> Value {
-        let raised = code.add(x, bound);
-        code.min(x, raised)
+    /// x + shift where that is smaller, as unsigned numbers: x - bound where x >= bound for the shift -bound, and
+    /// x + bound where x < 0 for the shift bound.
+    pub fn correct(&self, code: &mut Code, x: Value, shift: Value) -> Value {
+        let shifted = code.add(x, shift);
+        code.min(x, shifted)
     }
 
     /// a + b of canonical residues.
     pub fn sum(&self, code: &mut Code, a: Value, b: Value) -> Value {
         let sum = code.add(a, b);
-        self.correct_above(code, sum, self.q)
+        self.correct(code, sum, self.minus)
     }
 
     /// a - b of canonical residues.
     pub fn difference(&self, code: &mut Code, a: Value, b: Value) -> Value {
         let difference = code.sub(a, b);
-        self.correct_below(code, difference, self.q)
+        self.correct(code, difference, self.q)
     }
 
     /// (x + w*y, x - w*y). Lazy values stay in [0, 4q), strict ones in [0, 2q).
@@ -93,23 +102,23 @@ impl Prime {
         fresh: bool,
     ) -> (Value, Value) {
         let mut t = self.lazy_product(code, y, w);
-        let (bound, lift) = match range {
-            Range::Lazy => (self.twice, self.twice),
+        let (shift, lift) = match range {
+            Range::Lazy => (self.minus_twice, self.twice),
             Range::Strict => {
-                t = self.correct_above(code, t, self.q);
-                (self.q, self.q)
+                t = self.correct(code, t, self.minus);
+                (self.minus, self.q)
             }
         };
         // Canonical residues are below the bound already.
-        let x = if fresh { x } else { self.correct_above(code, x, bound) };
+        let x = if fresh { x } else { self.correct(code, x, shift) };
         let lifted = code.add(x, lift);
         (code.add(x, t), code.sub(lifted, t))
     }
 
     /// Canonical residues from those of the forward transform.
     pub fn finish_forward(&self, code: &mut Code, range: Range, x: Value) -> Value {
-        let x = if range == Range::Lazy { self.correct_above(code, x, self.twice) } else { x };
-        self.correct_above(code, x, self.q)
+        let x = if range == Range::Lazy { self.correct(code, x, self.minus_twice) } else { x };
+        self.correct(code, x, self.minus)
     }
 
     /// u + v and u - v, as factors of a product: not reduced.
@@ -125,8 +134,8 @@ impl Prime {
         let (sum, difference) = self.sum_and_difference(code, range, u, v);
         let t = self.lazy_product(code, difference, w);
         match range {
-            Range::Lazy => (self.correct_above(code, sum, self.twice), t),
-            Range::Strict => (self.correct_above(code, sum, self.q), self.correct_above(code, t, self.q)),
+            Range::Lazy => (self.correct(code, sum, self.minus_twice), t),
+            Range::Strict => (self.correct(code, sum, self.minus), self.correct(code, t, self.minus)),
         }
     }
 
@@ -142,11 +151,11 @@ impl Prime {
         (self.product(code, sum, c0), self.product(code, difference, c1))
     }
 
-    /// x - bound * 2^32 where x >= bound * 2^32.
-    pub fn correct_high(&self, code: &mut Code, x: Value, bound: Value) -> Value {
+    /// As [`Prime::correct`] for a 64-bit integer and a multiple of 2^32.
+    pub fn correct_high(&self, code: &mut Code, x: Value, shift: Value) -> Value {
         let high = code.shift_right(x, 32);
         let high = code.truncate(high);
-        let high = self.correct_above(code, high, bound);
+        let high = self.correct(code, high, shift);
         let high = code.extend(high);
         let high = code.shift_left(high, 32);
         let mask = code.constant(Type::Long, 0xffff_ffff);

@@ -46,9 +46,9 @@ pub fn words(
     let m = section.frame.m;
     let zero = code.constant(Type::Long, 0);
     let none = vec![zero; at.count * sum.results.len()];
-    let bound = if section.range == Range::Lazy { m.twice } else { m.q };
+    let shift = if section.range == Range::Lazy { m.minus_twice } else { m.minus };
     let correct = |code: &mut Code, sums: Vec<Value>| -> Vec<Value> {
-        sums.into_iter().map(|sum| m.correct_high(code, sum, bound)).collect()
+        sums.into_iter().map(|sum| m.correct_high(code, sum, shift)).collect()
     };
     let entries = section.frame.context.kernel.shape(sum.weights)[0];
     let sums = match range {
@@ -88,13 +88,13 @@ pub fn words(
     };
     let mut sums = correct(code, sums);
     if section.range == Range::Lazy {
-        sums = sums.into_iter().map(|sum| m.correct_high(code, sum, m.q)).collect();
+        sums = sums.into_iter().map(|sum| m.correct_high(code, sum, m.minus)).collect();
     }
     let words: Vec<Value> = sums
         .into_iter()
         .map(|sum| {
             let t = m.reduce(code, sum);
-            m.correct_above(code, t, m.q)
+            m.correct(code, t, m.minus)
         })
         .collect();
     words.chunks(at.count).map(<[Value]>::to_vec).collect()

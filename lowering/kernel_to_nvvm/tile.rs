@@ -14,10 +14,7 @@ use crate::kernel_to_cpu::{
     constants::TileConstants,
 };
 use ceria_dialects::kernel::model::{ArgumentKind, Kernel, Limbs, Tile, TileOp};
-use ceria_runtime::format::{
-    primes::{inverse_mod_word, to_montgomery},
-    twiddles,
-};
+use ceria_runtime::format::{primes::to_montgomery, twiddles};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of a kernel before any function of it is written.
@@ -90,9 +87,7 @@ pub struct Frame<'a> {
     /// The number of the prime, 64 bits.
     pub prime: Value,
     batch: Value,
-    /// The word q.
-    pub q: Value,
-    /// The prime.
+    /// The prime's words.
     pub m: Prime,
 }
 
@@ -110,10 +105,12 @@ impl<'a> Frame<'a> {
         let prime = code.block('y');
         let prime = code.extend(prime);
         let batch = Self::batch(code, kernel);
-        let q = constants.word(code, prime, &kernel.moduli);
-        let inverses: Vec<u32> = kernel.moduli.iter().map(|&q| inverse_mod_word(q).wrapping_neg()).collect();
-        let inverse = constants.word(code, prime, &inverses);
-        let m = Prime::new(code, q, inverse);
+        let words: Vec<[u32; 5]> = kernel.moduli.iter().map(|&q| Prime::words(q)).collect();
+        let m = [0, 1, 2, 3, 4].map(|i| {
+            let row: Vec<u32> = words.iter().map(|words| words[i]).collect();
+            constants.word(code, prime, &row)
+        });
+        let m = Prime::new(code, m);
         let arguments = args[..count].to_vec();
         Self {
             context,
@@ -125,7 +122,6 @@ impl<'a> Frame<'a> {
             block,
             prime,
             batch,
-            q,
             m,
         }
     }
@@ -188,7 +184,7 @@ impl<'a> Frame<'a> {
             [range] => write(self, code, range),
             _ => {
                 let bound = code.constant(Type::Word, i64::from(Range::Lazy.bound()));
-                let lazy = code.less(self.q, bound);
+                let lazy = code.less(self.m.q, bound);
                 let body = std::cell::RefCell::new((self, &mut write));
                 let run = |code: &mut Code, range: Range| {
                     let (frame, write) = &mut *body.borrow_mut();

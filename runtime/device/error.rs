@@ -136,8 +136,11 @@ pub enum DeviceError {
 }
 
 impl DeviceError {
-    /// The same, with the launch in which it happened.
+    /// The same, with the launch in which it happened. A device is lost in an earlier one than that in which it is seen.
     pub fn in_launch(self, kernel: &str, launch: &Launch) -> Self {
+        if let Self::Lost { .. } = self {
+            return self;
+        }
         Self::Launch { kernel: kernel.into(), symbol: launch.symbol.clone(), error: Box::new(self) }
     }
 }

@@ -40,7 +40,9 @@ impl Code {
     pub fn compile(module: OperationRef<'_, '_>, mode: Mode) -> Result<Self, EmulatorError> {
         let lowered = lower(module, mode == Mode::Checked)?;
         lower_to_llvm(lowered.module.as_operation())?;
-        let target = Target { level: 1, ..Target::host() };
+        // Checks cost more than the code between them; without them it is worth some time of the compiler.
+        let level = if mode == Mode::Checked { 0 } else { 1 };
+        let target = Target { level, ..Target::host() };
         let object = emit(lowered.module.as_operation(), &target, Form::Object)?;
         let failed = |error: &dyn std::fmt::Display| EmulatorError::Load(error.to_string());
         let folder = tempfile::tempdir().map_err(|e| failed(&e))?;

@@ -273,6 +273,10 @@ impl Device for CudaDevice {
                 null_mut(),
             )
         };
+        if is_fatal(result) {
+            // An earlier launch did it.
+            return self.launched(result);
+        }
         check(result, format_args!("launch {x} x {y} x {z} blocks of {} threads", launch.block))?;
         if let Some([_, after]) = timer {
             record(after)?;
@@ -292,10 +296,10 @@ impl Device for CudaDevice {
 
     fn synchronize(&mut self) -> Result<(), DeviceError> {
         self.context.enter()?;
-        // SAFETY: the streams exist.
-        check(unsafe { sys::cuStreamSynchronize(self.uploads.raw) }, "finish the uploads")?;
-        // SAFETY: see above.
-        self.launched(unsafe { sys::cuStreamSynchronize(self.program.raw) })
+        // SAFETY: the stream exists. The program waits for uploads, and its errors say more.
+        self.launched(unsafe { sys::cuStreamSynchronize(self.program.raw) })?;
+        // SAFETY: the stream exists.
+        check(unsafe { sys::cuStreamSynchronize(self.uploads.raw) }, "finish the uploads")
     }
 
     fn free_bytes(&mut self) -> Result<Option<u64>, DeviceError> {

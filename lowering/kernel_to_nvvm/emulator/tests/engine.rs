@@ -1,6 +1,6 @@
 //! Device functions written by hand: right ones compute what they should, wrong ones are caught.
 
-use super::{Emulated, EmulatorError, Fault, FaultKind, Mode, Place, fault::Space};
+use super::super::{Emulated, EmulatorError, Fault, FaultKind, Mode, Place, fault::Space};
 use ceria_dialects::context;
 use ceria_runtime::format::manifest::Launch;
 use melior::ir::Module;

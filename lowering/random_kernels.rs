@@ -1,7 +1,13 @@
-//! Random kernels and operands that cover every operation on tiles.
+//! Random kernels and operands that cover every operation on tiles, for the tests of all back ends.
 
-use ceria_dialects::kernel::model::{ArgumentKind, Kernel, Limbs, TileOp, WeightedSum};
-use ceria_runtime::format::primes::{bit_reverse, ntt_primes_below};
+use ceria_dialects::kernel::{
+    model::{ArgumentKind, Kernel, Limbs, TileOp, WeightedSum},
+    run::{Operand, run},
+};
+use ceria_runtime::format::{
+    primes::{bit_reverse, ntt_primes_below},
+    twiddles,
+};
 
 /// A small generator of pseudo-random numbers (SplitMix64).
 pub struct Random(pub u64);
@@ -285,4 +291,54 @@ pub fn case(name: &str, n: usize, random: &mut Random) -> Case {
     }
     let Builder { moduli, arguments, operands, body, tiles, .. } = builder;
     Case { kernel: Kernel { name: name.into(), batch, moduli, n, arguments, body, tiles }, operands }
+}
+
+impl Case {
+    /// The operations whose results are stored, or needed for what is stored.
+    pub fn needed(&self) -> Vec<&TileOp> {
+        let mut tiles = vec![false; self.kernel.tiles];
+        let mut needed = Vec::new();
+        for op in self.kernel.body.iter().rev() {
+            if matches!(op, TileOp::Store { .. }) || op.results().iter().any(|&tile| tiles[tile]) {
+                op.operands().iter().for_each(|&tile| tiles[tile] = true);
+                needed.push(op);
+            }
+        }
+        needed
+    }
+}
+
+/// The primes of kernels, each once.
+pub fn primes(cases: &[Case]) -> Vec<u32> {
+    let mut primes = Vec::new();
+    for q in cases.iter().flat_map(|case| &case.kernel.moduli) {
+        if !primes.contains(q) {
+            primes.push(*q);
+        }
+    }
+    primes
+}
+
+/// The table of twiddles of some primes.
+pub fn twiddle_table(primes: &[u32], n: usize) -> Vec<u32> {
+    let mut table = vec![0; primes.len() * twiddles::words(n)];
+    for (entry, &q) in table.chunks_exact_mut(twiddles::words(n)).zip(primes) {
+        twiddles::fill(q, n.ilog2(), entry);
+    }
+    table
+}
+
+/// The operands after a launch, by the interpreter.
+pub fn interpreted(case: &Case) -> Vec<Vec<u32>> {
+    let mut operands = case.operands.clone();
+    let mut arguments: Vec<Operand<'_>> = operands
+        .iter_mut()
+        .zip(&case.kernel.arguments)
+        .map(|(words, kind)| match kind {
+            ArgumentKind::Buffer(_) => Operand::Buffer(words),
+            ArgumentKind::Index => Operand::Index(words[0] as usize),
+        })
+        .collect();
+    run(&case.kernel, &mut arguments).expect("the interpreter runs a legal kernel");
+    operands
 }

@@ -1,25 +1,22 @@
 //! Random kernels, compiled and run on this machine, agree word for word with the interpreter.
 
-mod random;
-
 use super::{
     arithmetic::Range,
     conversion,
     kernels::{Machine, calls, generate},
 };
-use crate::bundle::shared_library;
+use crate::{
+    bundle::shared_library,
+    random_kernels::{Case, Random, case, interpreted, primes, twiddle_table},
+};
 use ceria_dialects::{
     bridge::emit::{Form, Target, emit, lower_to_llvm},
     context,
-    kernel::{
-        model::{ArgumentKind, Kernel},
-        run::{Operand, run},
-    },
+    kernel::model::{ArgumentKind, Kernel},
 };
-use ceria_runtime::format::{abi::KernelFn, twiddles};
+use ceria_runtime::format::abi::KernelFn;
 use libloading::Library;
 use melior::ir::Module;
-use random::{Case, Random, case};
 
 /// A word that is no residue, beyond the scratch memory that a kernel asked for.
 const GUARD: u32 = 0xdead_beef;
@@ -47,20 +44,6 @@ fn compile(cases: &[Case], n: usize, machine: &Machine, target: &Target) -> Libr
         .expect("the library is written");
     // SAFETY: the library was made from kernels just now and has no initialisers.
     unsafe { Library::new(&path) }.expect("generated code loads")
-}
-
-fn interpreted(case: &Case) -> Vec<Vec<u32>> {
-    let mut operands = case.operands.clone();
-    let mut arguments: Vec<Operand<'_>> = operands
-        .iter_mut()
-        .zip(&case.kernel.arguments)
-        .map(|(words, kind)| match kind {
-            ArgumentKind::Buffer(_) => Operand::Buffer(words),
-            ArgumentKind::Index => Operand::Index(words[0] as usize),
-        })
-        .collect();
-    run(&case.kernel, &mut arguments).expect("the interpreter runs a legal kernel");
-    operands
 }
 
 fn compiled(case: &Case, library: &Library, scratch_words: usize, twiddles: &[u32]) -> Vec<Vec<u32>> {
@@ -93,16 +76,8 @@ fn compiled(case: &Case, library: &Library, scratch_words: usize, twiddles: &[u3
 fn check(seed: u64, count: usize, n: usize, lanes: usize, target: &Target) {
     let mut random = Random(seed);
     let cases: Vec<Case> = (0..count).map(|i| case(&format!("k{i}"), n, &mut random)).collect();
-    let mut machine = Machine { lanes, twiddles: Vec::new() };
-    for q in cases.iter().flat_map(|case| &case.kernel.moduli) {
-        if !machine.twiddles.contains(q) {
-            machine.twiddles.push(*q);
-        }
-    }
-    let mut table = vec![0; machine.twiddles.len() * twiddles::words(n)];
-    for (entry, &q) in table.chunks_exact_mut(twiddles::words(n)).zip(&machine.twiddles) {
-        twiddles::fill(q, n.ilog2(), entry);
-    }
+    let machine = Machine { lanes, twiddles: primes(&cases) };
+    let table = twiddle_table(&machine.twiddles, n);
     let library = compile(&cases, n, &machine, target);
     for case in &cases {
         let scratch = generate(&case.kernel, &case.kernel.name, &machine).scratch_words;

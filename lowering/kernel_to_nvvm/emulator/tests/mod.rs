@@ -1,0 +1,5 @@
+//! The emulator, and the kernels of the compiler on it.
+
+mod broken;
+mod engine;
+mod kernels;
