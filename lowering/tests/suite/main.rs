@@ -9,4 +9,5 @@ mod interpret;
 mod noise;
 mod onnx;
 mod onnx_import;
+mod ptxas;
 mod support;
