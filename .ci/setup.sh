@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what a fresh Debian 12 machine with Rust lacks: Debian's LLVM and MLIR 22, clang, and, with the argument
-# `test`, cargo-nextest. Needs root or sudo only where something is missing.
+# `test`, cargo-nextest and an assembler for GPU code. Needs root or sudo only where something is missing.
 set -eu
 
 packages="build-essential
@@ -9,7 +9,7 @@ packages="build-essential
     zlib1g-dev libzstd-dev libxml2-dev
     python3"
 if [ "${1:-}" = test ]; then
-    packages="$packages clang-format-22"
+    packages="$packages clang-format-22 python3-venv"
 fi
 
 missing=""
@@ -39,4 +39,7 @@ if ! command -v cargo >/dev/null; then
 fi
 if [ "${1:-}" = test ] && ! cargo nextest --version >/dev/null 2>&1; then
     cargo install --locked cargo-nextest
+fi
+if [ "${1:-}" = test ]; then
+    "$(dirname "$0")/cuda-tools.sh"
 fi

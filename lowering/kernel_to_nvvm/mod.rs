@@ -8,18 +8,26 @@
 //! 2. [`tile`] has word-by-word operations, [`sums`] sums of products, [`transform`] transforms and [`conversion`] base
 //!    conversions; [`residue`] the modular arithmetic of one thread.
 //! 3. [`ptx`] turns the functions into the text that CUDA drivers and `ptxas` read.
+//! 4. Without a device: [`emulator`] runs the functions on the CPU; [`assemble`] and [`sass`] say what the assembler makes
+//!    of them, [`count`] how often each is launched, [`predict`] what that takes, and [`report`] all of it.
 //!
 //! Every function of a kernel takes the kernel's arguments, the address of the table of twiddles, and the address of
 //! the device's scratch memory.
 
+pub mod assemble;
 pub mod conversion;
+pub mod count;
 pub mod emulator;
 pub mod plan;
+pub mod predict;
 pub mod ptx;
+pub mod report;
 pub mod residue;
+pub mod sass;
 pub mod schedule;
 pub mod sums;
 pub mod tile;
+pub mod tools;
 pub mod transform;
 
 //#[cfg(test)]

@@ -10,4 +10,5 @@ mod interpret;
 mod noise;
 mod onnx;
 mod onnx_import;
+mod ptxas;
 mod support;

@@ -1,5 +1,7 @@
 //! `ceria inspect`: what a bundle is, for people and, with `--json`, for programs.
 
+mod kernels;
+
 use super::{client::Client, progress};
 use anyhow::Result;
 use ceria_runtime::client::files::eval_key_bytes;
@@ -14,6 +16,13 @@ pub struct Arguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Say what is known of the kernels of a bundle for GPUs: registers, spills, occupancy, instructions, predicted times.
+    /// Needs NVIDIA's assembler, which .ci/cuda-tools.sh installs, but no GPU.
+    #[arg(long)]
+    kernels: bool,
+    /// The GPU to predict times for: h100, h200, a100, b200, rtx5090 or rtxpro6000.
+    #[arg(long, default_value = "h100", requires = "kernels")]
+    device: String,
 }
 
 #[derive(Serialize)]
@@ -57,6 +66,9 @@ struct Tensor {
 
 /// `ceria inspect`.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.kernels {
+        return kernels::run(&arguments.bundle, kernels::device(&arguments.device)?, arguments.json);
+    }
     let client = Client::open(&arguments.bundle)?;
     let report = report(&client)?;
     if arguments.json {
