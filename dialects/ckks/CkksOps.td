@@ -438,7 +438,9 @@ def Ckks_MatrixOp : Ckks_Op<"matrix", [Symbol]> {
     `split`, a modulus m and a first step f, says how it is computed: the baby step of d is
     the number congruent to d modulo m in [f, f + m), the giant step is the rest. Without it
     every diagonal is a baby step. Every diagonal vector repeats with `period`, a power of
-    two.
+    two. With `chain = "giants"` the rotations by giant steps are one step again and again, by
+    Horner's rule, which needs one key for each sign; with `chain = "all"` so are those by baby
+    steps, which then share no mod-up.
 
     The numbers come from one of three places. `linear` describes them as a linear operator
     on tensors, JSON of the runtime's `LinearOp`, over the clear `weights` it names and
@@ -460,7 +462,8 @@ def Ckks_MatrixOp : Ckks_Op<"matrix", [Symbol]> {
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$slots, I64Attr:$inputs,
       I64Attr:$outputs, I64Attr:$period, Ckks_DiagonalsAttr:$diagonals,
-      OptionalAttr<DenseI64ArrayAttr>:$split, OptionalAttr<DenseI64ArrayAttr>:$folds,
+      OptionalAttr<DenseI64ArrayAttr>:$split, OptionalAttr<StrAttr>:$chain,
+      OptionalAttr<DenseI64ArrayAttr>:$folds,
       OptionalAttr<StrAttr>:$linear, OptionalAttr<FlatSymbolRefArrayAttr>:$weights,
       OptionalAttr<Ckks_LayoutAttr>:$input_layout, OptionalAttr<Ckks_LayoutAttr>:$output_layout,
       OptionalAttr<F64Attr>:$factor, OptionalAttr<Ckks_ValuesAttr>:$values,

@@ -172,7 +172,8 @@ interface_method!(ckks::uses_keys::keys, [ckks_hoisted_rotate], |op, slots| {
     Ok(rotations(&ints(op, "steps")?, *slots))
 });
 interface_method!(ckks::uses_keys::keys, [ckks_linear_transform], |op, slots| {
-    let steps: Vec<i64> = matrix_of(op)?.slots.steps().distinct().into_iter().collect();
+    let matrix = matrix_of(op)?.slots;
+    let steps: Vec<i64> = matrix.key_steps(matrix.chain).into_iter().collect();
     Ok(rotations(&steps, *slots))
 });
 // That of the first ciphertext operand.

@@ -155,7 +155,7 @@ impl<'w> Ckks<'w> {
     }
 
     /// For result `output` of a linear transform and each of its inputs: the mean square, over rows that are not zero, of what
-    /// the input's slots are multiplied by after a baby step that is not 0.
+    /// the input's slots are multiplied by after a baby step that is not 0, once for each rotation that makes the step.
     fn moved(
         &self,
         op: OperationRef<'_, '_>,
@@ -168,11 +168,11 @@ impl<'w> Ckks<'w> {
         // For each row the sum of all squares, and of those that count.
         let mut rows = vec![vec![[0.0; 2]; slots.period]; inputs];
         for diagonal in diagonals.values.iter().filter(|d| d.output == output && d.input < inputs) {
-            let moved = slots.bsgs.baby(diagonal.diagonal).rem_euclid(slots.slots as i64) != 0;
+            let turns = slots.baby_turns(diagonal.diagonal) as f64;
             for (index, row) in rows[diagonal.input].iter_mut().enumerate() {
                 let square = diagonal.at(index).norm_sqr();
                 row[0] += square;
-                row[1] += if moved { square } else { 0.0 };
+                row[1] += turns * square;
             }
         }
         let mean = |rows: Vec<[f64; 2]>| {

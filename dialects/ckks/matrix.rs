@@ -10,7 +10,7 @@ use super::{
 };
 use ceria_runtime::format::{
     layout::Layout,
-    linear::{Bsgs, DiagonalValues, FourierFactor, LinearOp, SlotMatrix, diagonals::Block},
+    linear::{Bsgs, Chain, DiagonalValues, FourierFactor, LinearOp, SlotMatrix, diagonals::Block},
 };
 use melior::{
     Context,
@@ -21,6 +21,9 @@ use melior::{
     },
 };
 use ndarray::{ArrayD, ArrayViewD};
+
+/// The attribute that says which rotations are chains.
+pub const CHAIN: &str = "chain";
 
 /// Where the values of clear weights come from: a function of the symbol's name.
 pub type Weights<'w> = dyn Fn(&str) -> Result<ArrayD<f32>, String> + 'w;
@@ -154,7 +157,13 @@ impl Matrix {
         if let Some(fold) = folds.iter().find(|fold| !(1..slots as i64).contains(*fold)) {
             return Err(format!("has the fold {fold}, which is not in 1 to {}", slots - 1));
         }
-        let slots = SlotMatrix { slots, inputs, outputs, period, folds, blocks, bsgs };
+        let chain = match text(op, "chain") {
+            None => Chain::None,
+            Some(name) => {
+                Chain::parse(&name).ok_or_else(|| format!("has chains of {name:?}, not of giants or all"))?
+            }
+        };
+        let slots = SlotMatrix { slots, inputs, outputs, period, folds, blocks, bsgs, chain };
         let source = match (values(op)?, text(op, "linear"), text(op, "fourier")) {
             (Some(values), None, None) => MatrixSource::Values(values),
             (None, Some(json), None) => MatrixSource::Linear(Box::new(Self::read_linear(op, &json)?)),
@@ -217,7 +226,8 @@ impl Matrix {
                 if part.period() > slots {
                     return Err(format!("has the stages {part}, which {slots} slots do not have"));
                 }
-                let expected = SlotMatrix { bsgs: self.slots.bsgs, ..part.matrix(slots) };
+                let SlotMatrix { bsgs, chain, .. } = self.slots;
+                let expected = SlotMatrix { bsgs, chain, ..part.matrix(slots) };
                 if expected == self.slots { Ok(()) } else { Err(format!("has not the diagonals of {part}")) }
             }
             MatrixSource::Values(values) => {
@@ -290,7 +300,7 @@ impl Matrix {
         location: Location<'c>,
         name: &str,
     ) -> Result<Operation<'c>, String> {
-        let SlotMatrix { slots, inputs, outputs, period, folds, blocks, bsgs } = &self.slots;
+        let SlotMatrix { slots, inputs, outputs, period, folds, blocks, bsgs, chain } = &self.slots;
         let mut lists = vec![Vec::new(); inputs * outputs];
         for block in blocks {
             lists[block.output * inputs + block.input].clone_from(&block.diagonals);
@@ -305,6 +315,9 @@ impl Matrix {
             ("diagonals", ArrayAttribute::new(context, &lists).into()),
             ("split", make_ints(context, &[bsgs.modulus, bsgs.first])),
         ];
+        if *chain != Chain::None {
+            attributes.push((CHAIN, StringAttribute::new(context, chain.name()).into()));
+        }
         if !folds.is_empty() {
             attributes.push(("folds", make_ints(context, folds)));
         }

@@ -26,11 +26,11 @@ use super::{
 };
 use crate::{bridge::hooks::interface_method, interpret::name_of, poly::ops::defining_op};
 use ceria_runtime::format::{
+    linear::Chain,
     params::{Params, Secret},
     scale::Scale,
 };
 use melior::ir::{OperationRef, Value, operation::OperationLike};
-use std::collections::BTreeSet;
 
 /// Standard deviation of the errors in keys (centred binomial with 21 pairs).
 const SIGMA: f64 = 3.24;
@@ -336,19 +336,22 @@ fn linear_transform(op: OperationRef<'_, '_>, operands: &Operands) -> Result<Vec
     let input = placement(op.operand(0).map_err(|e| e.to_string())?)?;
     let scale = scale(op, "scale").ok_or("has no scale")?;
     let mut all = Vec::new();
-    let mut giants = BTreeSet::new();
     for block in matrix.blocks.iter().filter(|b| b.output == operands.index) {
         let gain = operands.moved.get(block.input).copied().unwrap_or(0.0);
-        all.push(Addition::KeySwitch { at: input.clone(), gain, divided: false });
+        // Rotations in a chain are ciphertexts again before the next.
+        let divided = matrix.chain == Chain::All;
+        all.push(Addition::KeySwitch { at: input.clone(), gain, divided });
         let message = operands.mean_squares.get(block.input).copied().unwrap_or(0.0);
         all.push(Addition::Constant {
             scale: scale.clone(),
             coefficients: 2.0 * matrix.period as f64,
             message: message * block.diagonals.len() as f64,
         });
-        giants.extend(block.diagonals.iter().map(|d| matrix.bsgs.giant(*d).rem_euclid(matrix.slots as i64)));
     }
-    let rotations = giants.iter().filter(|g| **g != 0).count() as f64;
+    let rotations = match matrix.chain {
+        Chain::None => matrix.giants(Some(operands.index)).iter().filter(|giant| **giant != 0).count() as f64,
+        _ => matrix.giant_walks(operands.index).iter().map(|walk| walk.turns as f64).sum(),
+    };
     // The division at the end is that of one of the giant steps, or taken along by a rescale.
     all.push(Addition::KeySwitch { at, gain: rotations, divided: true });
     Ok(all)

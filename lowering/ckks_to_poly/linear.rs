@@ -11,11 +11,14 @@
 //! A diagonal is one entry of a table; entries are sorted by output and giant step, so that the entries of a
 //! giant step are a range, and a second table says which value each multiplies. Missing diagonals have no
 //! entry. The number of ops depends on the numbers of ciphertexts and not on that of diagonals.
+//!
+//! Rotations that are chains ([`Chain`]) need one key for each sign. Giant steps are then a sum by Horner's rule, at the
+//! same cost; baby steps are rotations of their own, one after the other.
 
 use super::emit::{Built, Emit};
 use super::keyswitch::{Pair, Switch};
 use ceria_dialects::bridge::pass::PassError;
-use ceria_runtime::format::linear::SlotMatrix;
+use ceria_runtime::format::linear::{Chain, SlotMatrix, Walk};
 use ceria_runtime::format::scale::Scale;
 use melior::ir::Value;
 use std::collections::BTreeMap;
@@ -138,7 +141,8 @@ impl<'c> Transform<'_, 'c> {
         inputs: &[Pair<'c, 'a>],
         plan: &Plan,
     ) -> Built<Value<'c, 'a>> {
-        let mut values = emit.empty(&[plan.places.len() as u64, 2], &self.switch.key_basis())?;
+        // One more place takes what chains pass and no diagonal multiplies.
+        let mut values = emit.empty(&[plan.places.len() as u64 + 1, 2], &self.switch.key_basis())?;
         for (input, pair) in inputs.iter().enumerate() {
             let steps: Vec<(i64, i64)> = plan
                 .places
@@ -156,6 +160,12 @@ impl<'c> Transform<'_, 'c> {
                 continue;
             }
             let name = format!("{}_baby_{input}", self.name);
+            if self.matrix.chain == Chain::All {
+                for walk in self.matrix.baby_walks(input) {
+                    values = self.chained_inputs(emit, *pair, values, (input, walk, plan))?;
+                }
+                continue;
+            }
             let digits = self.switch.raise(emit, pair[1])?;
             for run in self.runs(&name, rotations.iter().map(|&(baby, _)| baby))? {
                 let places = run.members.iter().map(|&member| rotations[member].1).collect();
@@ -169,6 +179,32 @@ impl<'c> Transform<'_, 'c> {
             }
         }
         Ok(values)
+    }
+
+    /// P times the input rotated by each step of a walk, one after the other.
+    fn chained_inputs<'a>(
+        &self,
+        emit: Emit<'c, 'a, '_>,
+        pair: Pair<'c, 'a>,
+        values: Value<'c, 'a>,
+        (input, walk, plan): (usize, Walk, &Plan),
+    ) -> Built<Value<'c, 'a>> {
+        let unused = plan.places.len() as i64;
+        let place = |step: i64| {
+            plan.places.get(&(input, step.rem_euclid(self.matrix.slots as i64))).copied().unwrap_or(unused)
+        };
+        let name = format!("{}_baby_{input}_places", self.name);
+        let places = self.switch.tables.index(&name, walk.steps().map(place).collect());
+        let element = self.switch.rotation(walk.stride);
+        let initial = [pair[0], pair[1], values];
+        let last = emit.count_to(walk.turns, &initial, |emit, counter, carried| {
+            let rotated = self.switch.automorphism(emit, [carried[0], carried[1]], element)?;
+            let raised =
+                [self.switch.times_special(emit, rotated[0])?, self.switch.times_special(emit, rotated[1])?];
+            let values = store(emit, raised, carried[2], emit.index_at(&places, counter)?)?;
+            Ok(vec![rotated[0], rotated[1], values])
+        })?;
+        last.get(2).copied().ok_or_else(|| PassError::new("a loop over baby steps lost a result"))
     }
 
     /// P times one output.
@@ -192,6 +228,13 @@ impl<'c> Transform<'_, 'c> {
             None => [emit.zero(&key_basis)?, emit.zero(&key_basis)?],
         };
         let name = format!("{}_giant_{output}", self.name);
+        if self.matrix.chain != Chain::None {
+            for walk in self.matrix.giant_walks(output) {
+                let part = self.chained_sum(emit, (&name, walk, rotated), values, (weights, choice))?;
+                sum = [emit.add(sum[0], part[0])?, emit.add(sum[1], part[1])?];
+            }
+            return Ok(sum);
+        }
         for run in self.runs(&name, rotated.iter().map(|group| group.giant))? {
             let bound = |bound: fn(&Group) -> i64| run.members.iter().map(|&m| bound(&rotated[m])).collect();
             let starts = self.switch.tables.index(&format!("{name}_starts"), bound(|group| group.start));
@@ -208,6 +251,37 @@ impl<'c> Transform<'_, 'c> {
             sum = sums.try_into().map_err(|_| PassError::new("a loop over giant steps lost a result"))?;
         }
         Ok(sum)
+    }
+
+    /// P times the part of an output that a walk over its giant steps makes, from the farthest to the nearest.
+    fn chained_sum<'a>(
+        &self,
+        emit: Emit<'c, 'a, '_>,
+        (name, walk, groups): (&str, Walk, &[Group]),
+        values: Value<'c, 'a>,
+        (weights, choice): (&str, &str),
+    ) -> Built<Pair<'c, 'a>> {
+        let slots = self.matrix.slots as i64;
+        let bound = |bound: fn(&Group) -> i64| {
+            let group = |step: i64| groups.iter().find(|group| group.giant == step.rem_euclid(slots));
+            walk.steps().rev().map(|step| group(step).map_or(0, bound)).collect()
+        };
+        let starts = self.switch.tables.index(&format!("{name}_starts"), bound(|group| group.start));
+        let ends = self.switch.tables.index(&format!("{name}_ends"), bound(|group| group.end));
+        let (keys, elements, place) =
+            self.switch.tables.galois(self.switch.level, self.switch.rotation(walk.stride))?;
+        let place = emit.index(place)?;
+        let key_basis = self.switch.key_basis();
+        let initial = [emit.zero(&key_basis)?, emit.zero(&key_basis)?];
+        let sums = emit.count_to(walk.turns, &initial, |emit, counter, carried| {
+            let range = [emit.index_at(&starts, counter)?, emit.index_at(&ends, counter)?];
+            let [v0, v1] = emit.weighted_sum(values, range, weights, choice)?;
+            let [v0, v1] = [emit.add(carried[0], v0)?, emit.add(carried[1], v1)?];
+            let v1 = emit.rebase("poly.mod_down", v1, self.switch.basis())?;
+            let digits = self.switch.raise(emit, v1)?;
+            Ok(self.switch.apply(emit, v0, digits, (&keys, &elements, place))?.into())
+        })?;
+        sums.try_into().map_err(|_| PassError::new("a loop over giant steps lost a result"))
     }
 }
 

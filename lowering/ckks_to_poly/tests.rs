@@ -203,9 +203,12 @@ fn linear_transforms_decrypt_to_their_slots() {
       %2 = ckks.rescale %0#1 : !ckks.ct<2, S(1)*D(2)>
       return %1, %2 : !ckks.ct<1, S(1)>, !ckks.ct<1, S(1)>
     }";
-    for merge in [false, true] {
-        check(&Params::toy(6, 2, 2), text, merge);
-        check(&restoring(), text, merge);
+    for chain in ["none", "giants", "all"] {
+        let text = text.replace("split =", &format!("chain = \"{chain}\", split ="));
+        for merge in [false, true] {
+            check(&Params::toy(6, 2, 2), &text, merge);
+            check(&restoring(), &text, merge);
+        }
     }
 }
 

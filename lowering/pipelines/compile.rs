@@ -58,6 +58,8 @@ pub struct Options {
     pub bootstraps: Bootstraps,
     /// How bootstraps are placed.
     pub placement: Strategy,
+    /// MiB that evaluation keys may take in memory; 0 is any number.
+    pub key_memory: u64,
     /// The ring degree of programs with bootstraps, whatever its security. For tests only.
     pub test_only_log_n: Option<u32>,
 }
@@ -104,6 +106,7 @@ impl Default for Options {
             min_log_n: 12,
             bootstraps: Bootstraps::default(),
             placement: Strategy::default(),
+            key_memory: 0,
             test_only_log_n: None,
         }
     }
@@ -227,7 +230,7 @@ impl<'c> Compiler<'c, '_> {
             // Encryption need not be much more precise than the polynomials that stand for activations.
             let approximated = -approximation(root(&self.original), root(&candidate), options)?.log2();
             let wanted = (options.precision + 4.0).min(approximated.max(0.0) + BELOW_APPROXIMATION);
-            let text = place(wanted + more, [log_n, largest], PROBE_SIZE, margin);
+            let text = place(wanted + more, [log_n, largest], PROBE_SIZE, margin, options.key_memory);
             said.extend(run_pipeline(&candidate.as_operation(), &text)?);
             let params = params_of(root(&candidate))
                 .ok_or_else(|| CompileError::Internal("no parameters were selected".into()))?;
@@ -267,7 +270,7 @@ impl<'c> Compiler<'c, '_> {
         let runs = probes(root(&candidate), options, BOUND_PROBES)?;
         evaluate::annotate_bootstraps(root(&candidate), &runs)?;
         (self.step)("writing out bootstraps");
-        said.extend(run_pipeline(&candidate.as_operation(), &expand_bootstraps())?);
+        said.extend(run_pipeline(&candidate.as_operation(), &expand_bootstraps(options.key_memory))?);
         (self.step)("predicting the precision");
         let approximation = approximation(root(&self.original), root(&candidate), options)?;
         let noise = noise(root(&candidate), options)?;

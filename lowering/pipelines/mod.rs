@@ -58,6 +58,7 @@ pub static PLACE: PipelineDescriptor = PipelineDescriptor {
     options: &[
         PassOption::float("precision", 14.0, "bits of precision of each result"),
         PassOption::int("min-log-n", 12, "the smallest log2 of the ring degree"),
+        KEY_MEMORY,
     ],
     text: place_options,
 };
@@ -71,6 +72,7 @@ pub static PLACE_WITH_BOOTSTRAPS: PipelineDescriptor = PipelineDescriptor {
         PassOption::text("strategy", "cheapest", "`cheapest` or `greedy`"),
         PassOption::int("min-log-n", 12, "the smallest log2 of the ring degree"),
         PassOption::bool("insecure", false, "take min-log-n whatever the security; for tests only"),
+        KEY_MEMORY,
     ],
     text: |options| {
         let placement = Placement {
@@ -80,7 +82,11 @@ pub static PLACE_WITH_BOOTSTRAPS: PipelineDescriptor = PipelineDescriptor {
             min_log_n: options.int("min-log-n"),
             insecure: options.bool("insecure"),
         };
-        Ok(format!("{},ckks-annotate-bootstraps,{}", placement.text(), expand_bootstraps()))
+        Ok(format!(
+            "{},ckks-annotate-bootstraps,{}",
+            placement.text(),
+            expand_bootstraps(key_memory(options))
+        ))
     },
 };
 
@@ -125,15 +131,37 @@ pub(crate) fn to_ckks(slots: i64) -> String {
 
 fn place_options(options: &OptionValues) -> Result<String, PassError> {
     let smallest = u32::try_from(options.int("min-log-n")).unwrap_or(0);
-    Ok(place(options.float("precision"), [smallest, SearchOptions::default().max_log_n], 1.0, 3))
+    let rings = [smallest, SearchOptions::default().max_log_n];
+    Ok(place(options.float("precision"), rings, 1.0, 3, key_memory(options)))
+}
+
+const KEY_MEMORY: PassOption =
+    PassOption::int("key-memory", 0, "MiB that evaluation keys may take in memory; 0 is any number");
+
+fn key_memory(options: &OptionValues) -> u64 {
+    u64::try_from(options.int("key-memory")).unwrap_or(0)
+}
+
+/// Keys are chosen after levels and scales: fewer of them first, then their levels. `key_memory` is in MiB, 0 any number.
+fn keys(key_memory: u64) -> String {
+    format!(
+        "ckks-chain-rotations{{key-memory={key_memory} report=true}},ckks-minimize-rotation-keys,ckks-annotate-keys"
+    )
 }
 
 /// Places a program without bootstraps, in a ring from one log2 N to another.
-pub(crate) fn place(precision: f64, [smallest, largest]: [u32; 2], size: f64, margin: u32) -> String {
+pub(crate) fn place(
+    precision: f64,
+    [smallest, largest]: [u32; 2],
+    size: f64,
+    margin: u32,
+    key_memory: u64,
+) -> String {
+    let keys = keys(key_memory);
     format!(
         "{RESCALED},ckks-infer-levels,\
          ckks-select-params{{precision={precision} min-log-n={smallest} max-log-n={largest} size={size} margin={margin} \
-         report=true}},{ADJUSTED},ckks-minimize-rotation-keys,ckks-annotate-keys,ckks-estimate-noise{{size={size}}},ckks-verify-scale"
+         report=true}},{ADJUSTED},{keys},ckks-estimate-noise{{size={size}}},ckks-verify-scale"
     )
 }
 
@@ -168,9 +196,7 @@ impl Placement<'_> {
     }
 }
 
-/// Passes that write bootstraps out and finish a placed program.
-pub fn expand_bootstraps() -> String {
-    format!(
-        "ckks-expand-bootstrap,{ADJUSTED},ckks-minimize-rotation-keys,ckks-annotate-keys,ckks-verify-scale"
-    )
+/// Passes that write bootstraps out and finish a placed program whose keys may take `key_memory` MiB, 0 any number.
+pub fn expand_bootstraps(key_memory: u64) -> String {
+    format!("ckks-expand-bootstrap,{ADJUSTED},{},ckks-verify-scale", keys(key_memory))
 }

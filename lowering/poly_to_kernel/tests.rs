@@ -229,10 +229,10 @@ fn products_rotations_and_rescales_of_ciphertexts() {
 
 #[test]
 fn linear_transforms() {
-    let matrix = |diagonals: &str, values: usize| {
+    let matrix = |chain: &str, diagonals: &str, values: usize| {
         let values = vec!["array<f64: 1.0, 2.0, 3.0, 4.0>"; values].join(", ");
         format!(
-            "ckks.matrix @m {{slots = 16, inputs = 2, outputs = 2, period = 4, split = array<i64: 4, 0>,
+            "ckks.matrix @m {{slots = 16, inputs = 2, outputs = 2, period = 4, split = array<i64: 4, 0>, chain = \"{chain}\",
                diagonals = [{diagonals}], values = [{values}]}}
             func.func @main(%x: !ckks.ct<2, S(2)>, %y: !ckks.ct<2, S(2)>) -> (!ckks.ct<1, S(1)>, !ckks.ct<1, S(1)>) {{
               %0:2 = ckks.linear_transform @m(%x, %y) at <S(2)>
@@ -244,8 +244,10 @@ fn linear_transforms() {
         )
     };
     let sparse = "array<i64: 0, 3, 5, 6>, array<i64: 1>, array<i64: -8, -3, 7>, array<i64: 2>";
-    for merge in [false, true] {
-        check_ckks(&Params::toy(5, 2, 2), &matrix(sparse, 9), merge);
+    for chain in ["none", "giants", "all"] {
+        for merge in [false, true] {
+            check_ckks(&Params::toy(5, 2, 2), &matrix(chain, sparse, 9), merge);
+        }
     }
 }
 

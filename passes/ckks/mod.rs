@@ -4,6 +4,7 @@
 pub mod annotate_bootstraps;
 pub mod annotate_keys;
 pub mod bootstrap;
+pub mod chain_rotations;
 pub mod estimate_noise;
 pub mod expand_adjust;
 pub mod expand_bootstrap;
@@ -36,6 +37,7 @@ pub const PASSES: &[&PassDescriptor] = &[
     &expand_adjust::PASS,
     &minimize_rotation_keys::PASS,
     &annotate_keys::PASS,
+    &chain_rotations::PASS,
     &estimate_noise::PASS,
     &verify_scale::PASS,
     &report_ops::PASS,

@@ -104,6 +104,6 @@ fn a_bundle_runs() {
     bytes[1000] ^= 1;
     std::fs::write(&code, bytes).unwrap();
     let server = Context::new(params).unwrap();
-    let damaged = Program::load(&bundle, server, client.keys(), LoadOptions::default(), |_, _| {});
+    let damaged = Program::load(&bundle, server, client.keys(), &LoadOptions::default(), |_, _| {});
     assert!(damaged.err().is_some_and(|e| e.to_string().contains("host-x86_64-v2.so is damaged")));
 }

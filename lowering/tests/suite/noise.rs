@@ -192,6 +192,16 @@ const OPS: &[(&str, &str)] = &[
       return %r : !ckks.ct<2, S(1)*D(2)>",
     ),
     (
+        "linear_transform, giant steps by Horner's rule",
+        "%r = ckks.linear_transform @horner(%x) at <S(2)> : (!ckks.ct<2, S(2)>) -> !ckks.ct<2, S(1)*D(2)>
+      return %r : !ckks.ct<2, S(1)*D(2)>",
+    ),
+    (
+        "linear_transform, all steps in chains",
+        "%r = ckks.linear_transform @chained(%x) at <S(2)> : (!ckks.ct<2, S(2)>) -> !ckks.ct<2, S(1)*D(2)>
+      return %r : !ckks.ct<2, S(1)*D(2)>",
+    ),
+    (
         "rescale after linear_transform",
         "%0 = ckks.linear_transform @giant(%x) at <S(2)> : (!ckks.ct<2, S(2)>) -> !ckks.ct<2, S(1)*D(2)>
       %r = ckks.rescale %0 : !ckks.ct<2, S(1)*D(2)>
@@ -207,13 +217,19 @@ fn predictions_hold_for_single_ops() {
             (0..count).map(|i| format!("{:?}", ((i * 37 + seed * 11) % 101) as f64 / 50.0 - 1.003)).collect();
         format!("array<f64: {}>", values.join(", "))
     };
+    let lists = |seed: usize| (0..6).map(|i| list(seed + i, 128)).collect::<Vec<_>>().join(", ");
     let symbols = format!(
         "ckks.vector @v {{parts = 1, values = [{}]}}
         ckks.matrix @hoisted {{slots = 128, inputs = 1, outputs = 1, period = 128, diagonals = [array<i64: 1, 2, 5>],
           values = [{}, {}, {}]}}
         ckks.matrix @giant {{slots = 128, inputs = 1, outputs = 1, period = 128, split = array<i64: 2, 0>,
-          diagonals = [array<i64: 0, 1, 5, 6>], values = [{}, {}, {}, {}]}}",
+          diagonals = [array<i64: 0, 1, 5, 6>], values = [{}, {}, {}, {}]}}
+        ckks.matrix @horner {{slots = 128, inputs = 1, outputs = 1, period = 128, split = array<i64: 2, 0>, chain = \"giants\",
+          diagonals = [array<i64: -4, -2, 1, 2, 4, 6>], values = [{}]}}
+        ckks.matrix @chained {{slots = 128, inputs = 1, outputs = 1, period = 128, split = array<i64: 8, -4>, chain = \"all\",
+          diagonals = [array<i64: -4, -2, 1, 2, 6, 19>], values = [{}]}}",
         list(1, 128), list(2, 128), list(3, 128), list(4, 128), list(5, 128), list(6, 128), list(7, 128), list(8, 128),
+        lists(10), lists(20)
     );
     let mut failures = Vec::new();
     for (name, body) in OPS {

@@ -99,7 +99,7 @@ impl<'b> Client<'b> {
     pub fn program(&self, threads: usize) -> Program {
         let server = Context::new(self.bundle.manifest.params.clone()).unwrap();
         let options = LoadOptions { threads: Some(threads), ..LoadOptions::default() };
-        Program::load(self.bundle, server, self.keys(), options, |_, _| {}).unwrap_or_else(|e| panic!("{e}"))
+        Program::load(self.bundle, server, self.keys(), &options, |_, _| {}).unwrap_or_else(|e| panic!("{e}"))
     }
 
     /// The input with these slots.

@@ -24,6 +24,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::bsgs::{Bsgs, RotationCost, Steps};
+use super::chain::Chain;
 use super::matrix::SparseMatrix;
 use super::op::{LinearError, LinearOp};
 use crate::format::layout::{Layout, Places};
@@ -56,6 +57,9 @@ pub struct SlotMatrix {
     pub blocks: Vec<Block>,
     /// The split of the diagonals into baby and giant steps.
     pub bsgs: Bsgs,
+    /// Which rotations are chains.
+    #[serde(default)]
+    pub chain: Chain,
 }
 
 /// A layout with the places of a tensor's elements, computed once and used for many slot matrices.
@@ -490,6 +494,7 @@ impl Search<'_> {
             folds: fold_steps(frame.universe, folds),
             blocks,
             bsgs,
+            chain: Chain::None,
         };
         let price = matrix.cost(self.cost);
         Some((matrix, price))

@@ -17,6 +17,7 @@ use std::fmt;
 use num_complex::Complex64;
 
 use super::bsgs::Bsgs;
+use super::chain::Chain;
 use super::diagonals::{Block, DiagonalValues, SlotMatrix};
 use crate::format::text::Scanner;
 
@@ -93,6 +94,7 @@ impl FourierFactor {
             folds: vec![],
             blocks: vec![Block { output: 0, input: 0, diagonals }],
             bsgs: Bsgs { modulus, first: 0 },
+            chain: Chain::None,
         }
     }
 

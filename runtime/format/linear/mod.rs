@@ -12,6 +12,7 @@
 //! * [`naive`] applies an operator step by step to a dense tensor, sharing no code with the above.
 
 pub mod bsgs;
+pub mod chain;
 pub mod diagonals;
 pub mod fourier;
 pub mod matrix;
@@ -20,6 +21,7 @@ pub mod op;
 mod steps;
 
 pub use bsgs::{Bsgs, RotationCost};
+pub use chain::{Chain, Walk};
 pub use diagonals::{Block, DiagonalValues, Placed, SlotMatrix};
 pub use fourier::{Direction, FourierFactor};
 pub use matrix::SparseMatrix;

@@ -428,3 +428,8 @@ ckks.matrix @m {slots = 8, inputs = 1, outputs = 1, period = 8, diagonals = [arr
 
 // expected-error@+1 {{'ckks.matrix' op fourier: there is no direction `up`}}
 ckks.matrix @m {slots = 8, inputs = 1, outputs = 1, period = 2, diagonals = [array<i64: 0, 1>], fourier = "up 0:1"}
+
+// -----
+
+// expected-error@+1 {{'ckks.matrix' op has chains of "some", not of giants or all}}
+ckks.matrix @m {slots = 4, inputs = 1, outputs = 1, period = 1, chain = "some", diagonals = [array<i64: 0>], values = [array<f64: 1.0>]}

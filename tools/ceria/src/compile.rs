@@ -43,6 +43,10 @@ pub struct Arguments {
     /// How bootstraps are placed: at the least cost, or, to compare with, as late as possible.
     #[arg(long, value_enum, default_value_t = Placement::Cheapest)]
     placement: Placement,
+    /// MiB that evaluation keys may take in the server's memory: matrices then rotate step by step, which takes longer and
+    /// needs fewer keys.
+    #[arg(long, value_name = "MIB")]
+    key_memory: Option<u64>,
     /// The ring degree of a network with bootstraps, whatever its security. For tests only.
     #[arg(long, hide = true, value_name = "LOG_N")]
     test_only_log_n: Option<u32>,
@@ -103,6 +107,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             Placement::Cheapest => compile::Strategy::Cheapest,
             Placement::Greedy => compile::Strategy::Greedy,
         },
+        key_memory: arguments.key_memory.unwrap_or(0),
         test_only_log_n: arguments.test_only_log_n,
         ..Options::default()
     };

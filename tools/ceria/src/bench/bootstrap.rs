@@ -41,6 +41,9 @@ pub struct Arguments {
     /// How often each vector of slots is bootstrapped.
     #[arg(long, default_value_t = 3)]
     runs: usize,
+    /// MiB that keys may take in memory; 0 is any number.
+    #[arg(long, default_value_t = 0, value_name = "MIB")]
+    key_memory: u64,
     #[command(flatten)]
     machine: Machine,
     /// Write the figures as JSON.
@@ -89,7 +92,13 @@ fn target_level(variant: &str, levels: u32) -> u32 {
 }
 
 /// A program that consists of one bootstrap.
-pub fn program(params: &Params, variant: &str, slots: usize, levels: u32) -> Result<Program> {
+pub fn program(
+    params: &Params,
+    variant: &str,
+    slots: usize,
+    levels: u32,
+    key_memory: u64,
+) -> Result<Program> {
     let (start, target) = (start_level(variant), target_level(variant, levels));
     let types = [start, target].map(|level| format!("!ckks.ct<{level}, S({level})>"));
     let text = Writer::new(params)?.unary(&types, |from, to| {
@@ -100,7 +109,7 @@ pub fn program(params: &Params, variant: &str, slots: usize, levels: u32) -> Res
     });
     let context = ceria_dialects::context();
     let module = Module::parse(&context, &text).context("the program does not parse")?;
-    run_pipeline(&module.as_operation(), &expand_bootstraps())?;
+    run_pipeline(&module.as_operation(), &expand_bootstraps(key_memory))?;
     Ok(Program { name: "bootstrap", ckks: module.as_operation().to_string(), kernel: None, unit: None })
 }
 
@@ -129,7 +138,8 @@ fn measure(arguments: &Arguments, variant: &str, params: &Params, slots: usize) 
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let path = folder.path().join("bootstrap.ceria");
     let (compiled, compile_time) = progress::timed(|| {
-        compile(&program(params, variant, slots, arguments.levels)?, arguments.machine.level()?, &path)
+        let program = program(params, variant, slots, arguments.levels, arguments.key_memory)?;
+        compile(&program, arguments.machine.level()?, &path)
     });
     compiled?;
     let manifest = Client::open(&path)?.manifest;

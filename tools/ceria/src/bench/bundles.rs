@@ -50,7 +50,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if arguments.bootstrap {
         let params = Params::bootstrapping(&BootstrapOptions::new(arguments.log_n, arguments.levels))?;
         let variant = SLOTS_TO_COEFFICIENTS_FIRST;
-        programs.push(bootstrap::program(&params, variant, params.slots(), arguments.levels)?);
+        programs.push(bootstrap::program(&params, variant, params.slots(), arguments.levels, 0)?);
     }
     if programs.is_empty() {
         bail!("no operation's name contains {:?}", arguments.only);
