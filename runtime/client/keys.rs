@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::context::{Context, small_to_limb};
 use super::sampling::{SecretRng, Seed, fresh_seed, uniform_limb};
-use super::{ClientError, RnsPoly};
+use super::{ClientError, RnsPoly, files::Words};
 use crate::format::basis::{Basis, Prime};
 use crate::format::manifest::KeySet;
 use crate::format::params::{Params, Secret};
@@ -201,7 +201,7 @@ pub struct SwitchKey {
     /// One a digit.
     pub(super) seeds: Vec<Seed>,
     /// `[digit][limb][N]`.
-    pub(super) b: Vec<u32>,
+    pub(super) b: Words,
 }
 
 /// Makes the switching keys of one client.
@@ -302,7 +302,7 @@ impl SwitchKey {
                 }
             }
         });
-        Ok(Self { spec, seeds, b })
+        Ok(Self { spec, seeds, b: b.into() })
     }
 
     /// What the key is for.

@@ -10,6 +10,7 @@
 
 use super::{
     accelerator::{Begun, Device, Ended},
+    cache::TableWords,
     error::DeviceError,
     executor::RunReport,
     library::HostProgram,
@@ -49,7 +50,7 @@ pub struct DeviceExecutor<D> {
     placement: Placement,
     tables: Vec<u64>,
     /// Copies of the tables that the program reads, with their addresses.
-    index: Vec<(u64, Buffer)>,
+    index: Vec<(u64, TableWords)>,
     arena: u64,
     scratch: u64,
     inputs: Vec<(u64, usize)>,
@@ -110,7 +111,8 @@ impl<D: Device> DeviceExecutor<D> {
     }
 
     /// Puts the next table in its place. `index` says that the program reads it.
-    pub fn add_table(&mut self, words: Buffer, index: bool) -> Result<(), DeviceError> {
+    pub fn add_table(&mut self, words: impl Into<TableWords>, index: bool) -> Result<(), DeviceError> {
+        let words = words.into();
         let on_host = self.placement.on_host.get(self.tables.len()).copied().unwrap_or(false);
         let address = if on_host {
             self.device.share(words.words())?
@@ -231,7 +233,7 @@ impl<D: Device> DeviceExecutor<D> {
 struct Running<'r, D> {
     device: &'r mut D,
     kernels: &'r [Kernel],
-    index: &'r [(u64, Buffer)],
+    index: &'r [(u64, TableWords)],
     scratch: u64,
     /// Whether tables lie in the host's memory.
     shares: bool,

@@ -3,7 +3,9 @@
 //! An [`Executor`] checks nothing: who makes one knows that tables, memory and buffers have the sizes that the code was
 //! compiled for, from a verified manifest or because it has just compiled the code.
 
-use super::{error::DeviceError, library::HostProgram, memory::Buffer, pool::Pool, profile::Profile};
+use super::{
+    cache::TableWords, error::DeviceError, library::HostProgram, memory::Buffer, pool::Pool, profile::Profile,
+};
 use crate::format::{
     abi::{KernelFn, Runtime},
     manifest::Memory,
@@ -17,7 +19,7 @@ use std::{
 /// A compiled host program, ready to run.
 pub struct Executor {
     code: HostProgram,
-    tables: Vec<Buffer>,
+    tables: Vec<TableWords>,
     arena: Buffer,
     pool: Pool,
 }
@@ -45,7 +47,7 @@ impl Executor {
     /// Loads the bytes of a shared library. `tables` are in the order of the program's numbers.
     pub fn new(
         code: &[u8],
-        tables: Vec<Buffer>,
+        tables: Vec<impl Into<TableWords>>,
         memory: &Memory,
         threads: usize,
     ) -> Result<Self, DeviceError> {
@@ -53,6 +55,7 @@ impl Executor {
         let arena = Buffer::new(memory.arena_bytes.div_ceil(4) as usize);
         arena.populate();
         let pool = Pool::new(threads, memory.scratch_bytes.div_ceil(4) as usize);
+        let tables = tables.into_iter().map(Into::into).collect();
         Ok(Self { code, tables, arena, pool })
     }
 
@@ -62,7 +65,7 @@ impl Executor {
     /// The tables, the memory, and the buffers of inputs and outputs are those that the code was compiled for: their
     /// number, their order and their sizes.
     pub unsafe fn execute(&mut self, inputs: &[*const u32], outputs: &mut [Buffer]) -> RunReport {
-        let tables: Vec<*const u32> = self.tables.iter().map(Buffer::address).collect();
+        let tables: Vec<*const u32> = self.tables.iter().map(TableWords::address).collect();
         let outputs: Vec<*mut u32> = outputs.iter_mut().map(Buffer::address_mut).collect();
         let running = Running { pool: &self.pool, profile: RefCell::new(Profile::start()) };
         let runtime = Runtime {

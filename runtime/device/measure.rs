@@ -57,7 +57,7 @@ pub fn measure(trial: &Trial, progress: impl FnMut(usize, usize)) -> Result<Meas
     let bundle = Bundle::open(&trial.bundle)?;
     let started = Instant::now();
     let context = Context::new(bundle.manifest.params.clone())?;
-    let mut program = Program::load_with_test_data(&bundle, context, KEYS, trial.options, progress)?;
+    let mut program = Program::load_with_test_data(&bundle, context, KEYS, &trial.options, progress)?;
     let mut found = Measurement {
         name: bundle.manifest.name.clone(),
         device: program.device(),

@@ -7,6 +7,7 @@
 
 mod accelerator;
 mod bundle;
+mod cache;
 mod cuda;
 mod device_executor;
 mod error;
@@ -24,6 +25,7 @@ mod test_data;
 
 pub use accelerator::{Begun, Device, Ended};
 pub use bundle::{Bundle, runs};
+pub use cache::TableWords;
 pub use cuda::{CudaDevice, CudaOptions, devices, require_driver};
 pub use device_executor::{DeviceExecutor, DeviceMemory};
 pub use error::DeviceError;

@@ -2,6 +2,7 @@
 
 use super::{
     bundle::Bundle,
+    cache::{self, TableCache},
     cuda::{CudaDevice, CudaOptions},
     device_executor::{DeviceExecutor, DeviceMemory},
     error::DeviceError,
@@ -19,14 +20,17 @@ use crate::{
     format::manifest::{DeviceCode, Manifest, Port, TableContent},
 };
 use safetensors::SafeTensors;
+use std::path::PathBuf;
 
 /// How to load a bundle.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
     /// Threads; all that the machine has if `None`.
     pub threads: Option<usize>,
     /// How a GPU is used, for a bundle with code for one.
     pub cuda: CudaOptions,
+    /// A folder that keeps tables from run to run, mapped into memory; they are built in memory if `None`.
+    pub table_cache: Option<PathBuf>,
 }
 
 /// A loaded program.
@@ -52,7 +56,7 @@ impl Program {
         bundle: &Bundle,
         context: Context,
         keys: EvalKeys,
-        options: LoadOptions,
+        options: &LoadOptions,
         progress: impl FnMut(usize, usize),
     ) -> Result<Self, DeviceError> {
         Self::load_from(bundle, context, keys, None, options, progress)
@@ -64,10 +68,10 @@ impl Program {
         bundle: &Bundle,
         context: Context,
         data: TestData,
-        options: LoadOptions,
+        options: &LoadOptions,
         progress: impl FnMut(usize, usize),
     ) -> Result<Self, DeviceError> {
-        let keys = EvalKeys { key_pair: Default::default(), keys: Vec::new() };
+        let keys = EvalKeys { key_pair: Default::default(), keys: Vec::new(), digest: None };
         Self::load_from(bundle, context, keys, Some(data), options, progress)
     }
 
@@ -76,7 +80,7 @@ impl Program {
         context: Context,
         keys: EvalKeys,
         test_data: Option<TestData>,
-        options: LoadOptions,
+        options: &LoadOptions,
         progress: impl FnMut(usize, usize),
     ) -> Result<Self, DeviceError> {
         let manifest = bundle.manifest.clone();
@@ -84,7 +88,8 @@ impl Program {
             .threads
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
             .clamp(1, 1024);
-        check_memory(&manifest, threads)?;
+        let cache = options.table_cache.as_deref().map(TableCache::open).transpose()?;
+        check_memory(&manifest, threads, cache.as_ref())?;
         bundle.verify()?;
         let code = bundle.read(bundle.host_code()?)?;
         // A machine without a GPU says so before it works for minutes.
@@ -95,7 +100,8 @@ impl Program {
         let file = tables::weights(bundle)?;
         let weights = file.as_ref().map(|file| SafeTensors::deserialize(file)).transpose();
         let weights = weights.map_err(|e| DeviceError::Weights(e.to_string()))?;
-        let sources = Sources { context: &context, keys, test_data, key_set: &manifest.keys, weights };
+        let cache = cache.as_ref().map(|cache| (cache, bundle.hash));
+        let sources = Sources { context: &context, keys, test_data, key_set: &manifest.keys, weights, cache };
         let mut on_cpu = Vec::new();
         sources.build_all(&manifest.tables, progress, |table, words| match &mut cuda {
             Some(executor) => executor.add_table(words, matches!(table.content, TableContent::Index { .. })),
@@ -242,8 +248,9 @@ fn open_cuda(
     Ok(executor)
 }
 
-/// What the machine must have besides the operating system's own.
-fn check_memory(manifest: &Manifest, threads: usize) -> Result<(), DeviceError> {
+/// What the machine must have besides the operating system's own. Tables that are kept in files take no memory that could
+/// not be had back.
+fn check_memory(manifest: &Manifest, threads: usize, cache: Option<&TableCache>) -> Result<(), DeviceError> {
     let ports = manifest.inputs.iter().chain(&manifest.outputs);
     let ports = ports.map(|p| p.polynomials() as u64 * p.polynomial_words(&manifest.params) * 4).sum::<u64>();
     let needed = match manifest.device {
@@ -253,7 +260,10 @@ fn check_memory(manifest: &Manifest, threads: usize) -> Result<(), DeviceError> 
             vec![sizes.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(0), ports]
         }
         None => vec![
-            manifest.table_bytes()?,
+            match cache {
+                Some(_) => manifest.table_bytes()? - kept_bytes(manifest)?,
+                None => manifest.table_bytes()?,
+            },
             manifest.memory.arena_bytes,
             manifest.memory.scratch_bytes.saturating_mul(threads as u64),
             ports,
@@ -266,4 +276,11 @@ fn check_memory(manifest: &Manifest, threads: usize) -> Result<(), DeviceError> 
         }
         _ => Ok(()),
     }
+}
+
+/// Bytes of the tables that a cache keeps.
+fn kept_bytes(manifest: &Manifest) -> Result<u64, DeviceError> {
+    let sizes = manifest.tables.iter().map(|table| table.bytes());
+    let sizes = sizes.collect::<Result<Vec<_>, _>>()?;
+    Ok(sizes.into_iter().filter(|bytes| *bytes >= cache::SMALLEST as u64).sum())
 }

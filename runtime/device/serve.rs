@@ -58,7 +58,7 @@ pub fn serve(request: &Request, progress: impl FnMut(usize, usize)) -> Result<Se
     let model = Model::new(&context, bundle.hash);
     let keys = read_eval_keys(&request.keys, model, None)?;
     let inputs = read_ciphertexts(&request.input, model, Some(keys.key_pair))?;
-    let mut program = Program::load(&bundle, context, keys, request.options, progress)?;
+    let mut program = Program::load(&bundle, context, keys, &request.options, progress)?;
     let load_time = started.elapsed();
     let (outputs, report) = program.run(&inputs)?;
     let device = program.device();

@@ -3,9 +3,18 @@
 //! Expanded keys are most of a program's memory, and twice as large as they are in a client's file. Each of the client's
 //! keys is dropped after the last table that has it, so that the two are not held side by side.
 
-use super::{bundle::Bundle, error::DeviceError, memory::Buffer, test_data::TestData};
+use super::{
+    bundle::Bundle,
+    cache::{self, TableCache, TableWords},
+    error::DeviceError,
+    memory::Buffer,
+    test_data::TestData,
+};
 use crate::{
-    client::{Context, KeyKind, KeySpec, files::EvalKeys},
+    client::{
+        Context, KeyKind, KeySpec,
+        files::{EvalKeys, Hash},
+    },
     format::{
         basis::Basis,
         layout::Layout,
@@ -20,6 +29,7 @@ use ndarray::{ArrayD, ArrayViewD};
 use num_complex::Complex64;
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// What tables are filled from.
@@ -34,6 +44,8 @@ pub struct Sources<'a> {
     pub key_set: &'a KeySet,
     /// The weights, if the bundle has any.
     pub weights: Option<SafeTensors<'a>>,
+    /// Where large tables are kept, and the bundle's hash.
+    pub cache: Option<(&'a TableCache, Hash)>,
 }
 
 /// Reads the weights' file, if there is one.
@@ -47,7 +59,7 @@ impl Sources<'_> {
         mut self,
         tables: &[Table],
         mut progress: impl FnMut(usize, usize),
-        mut place: impl FnMut(&Table, Buffer) -> Result<(), DeviceError>,
+        mut place: impl FnMut(&Table, TableWords) -> Result<(), DeviceError>,
     ) -> Result<(), DeviceError> {
         let mut uses = BTreeMap::new();
         for spec in tables.iter().flat_map(|table| self.specs(table)) {
@@ -56,7 +68,7 @@ impl Sources<'_> {
         self.keys.keys.retain(|key| uses.contains_key(&key.spec()));
         for (done, table) in tables.iter().enumerate() {
             progress(done, tables.len());
-            place(table, self.build(table, &mut uses)?)?;
+            place(table, self.words(done, table, &mut uses)?)?;
         }
         progress(tables.len(), tables.len());
         Ok(())
@@ -87,11 +99,58 @@ impl Sources<'_> {
         level.map(|level| KeySpec { kind, level })
     }
 
-    /// Builds a table. `uses` counts what is still to be built of each key.
-    fn build(&mut self, table: &Table, uses: &mut BTreeMap<KeySpec, usize>) -> Result<Buffer, DeviceError> {
+    /// The words of the table of this number. `uses` counts what is still to be built of each key.
+    fn words(
+        &mut self,
+        number: usize,
+        table: &Table,
+        uses: &mut BTreeMap<KeySpec, usize>,
+    ) -> Result<TableWords, DeviceError> {
+        let count = (table.bytes()? / 4) as usize;
+        let identity = if count * 4 < cache::SMALLEST { None } else { self.identity(number, table) };
+        let Some((cache, identity)) = identity else {
+            let mut buffer = Buffer::new(count);
+            self.fill(table, buffer.words_mut(), uses)?;
+            return Ok(buffer.into());
+        };
+        if let Some(found) = cache.get(&identity, count) {
+            for spec in self.specs(table) {
+                self.used(spec, uses);
+            }
+            return Ok(found);
+        }
+        cache.build(&identity, count, |words| self.fill(table, words, uses))
+    }
+
+    /// What a table is built from, if it may be kept: the bundle, and the file of keys if it has keys. Tables without any
+    /// are the same for all clients.
+    fn identity(&self, number: usize, table: &Table) -> Option<(TableCache, Hash)> {
+        let (cache, bundle) = self.cache.as_ref()?;
+        let keys = if self.specs(table).is_empty() { [0; 32] } else { self.keys.digest? };
+        let mut hash = Sha256::new();
+        hash.update(bundle);
+        hash.update(keys);
+        hash.update((number as u64).to_le_bytes());
+        Some(((*cache).clone(), hash.finalize().into()))
+    }
+
+    /// Counts a use of a key, and drops it after the last.
+    fn used(&mut self, spec: KeySpec, uses: &mut BTreeMap<KeySpec, usize>) {
+        let left = uses.entry(spec).or_default();
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            self.keys.keys.retain(|key| key.spec() != spec);
+        }
+    }
+
+    /// Fills a table.
+    fn fill(
+        &mut self,
+        table: &Table,
+        words: &mut [u32],
+        uses: &mut BTreeMap<KeySpec, usize>,
+    ) -> Result<(), DeviceError> {
         let params = self.context.params();
-        let mut buffer = Buffer::new((table.bytes()? / 4) as usize);
-        let words = buffer.words_mut();
         match &table.content {
             TableContent::Index { values } => words.copy_from_slice(values),
             TableContent::Automorphism { elements } => {
@@ -131,7 +190,7 @@ impl Sources<'_> {
                 self.encode(source, period, moduli, scale, words)?;
             }
         }
-        Ok(buffer)
+        Ok(())
     }
 
     fn expand(
@@ -155,11 +214,7 @@ impl Sources<'_> {
         let spec = self.spec(kind).ok_or_else(missing)?;
         let key = self.keys.get(spec).ok_or_else(missing)?;
         key.expand_montgomery(self.context, moduli, words)?;
-        let left = uses.entry(spec).or_default();
-        *left = left.saturating_sub(1);
-        if *left == 0 {
-            self.keys.keys.retain(|key| key.spec() != spec);
-        }
+        self.used(spec, uses);
         Ok(())
     }
 

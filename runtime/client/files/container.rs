@@ -20,11 +20,14 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
+use super::words::Words;
 use crate::client::KeyPairId;
 
 /// A SHA-256 hash.
@@ -250,6 +253,9 @@ pub struct Body {
     origin: Origin,
     /// Bytes not read yet.
     left: u64,
+    checksum: Hash,
+    /// The whole file, once a part of it was asked for as mapped.
+    map: Option<Arc<Mmap>>,
 }
 
 impl std::fmt::Debug for Body {
@@ -304,7 +310,7 @@ impl Body {
         if actual != declared {
             return Err(Problem::Length { actual, declared });
         }
-        verify_checksum(&mut file, &header, actual)?;
+        let checksum = verify_checksum(&mut file, &header, actual)?;
         let Some(found) = FileKind::ALL.into_iter().find(|&kind| kind as u32 == number(12)) else {
             return Err(Problem::NotCeria);
         };
@@ -320,12 +326,17 @@ impl Body {
         origin.plan.copy_from_slice(&header[56..88]);
         origin.key_pair.copy_from_slice(&header[88..104]);
         let left = actual - least;
-        Ok((Self { path: path.to_path_buf(), file, origin, left }, found))
+        Ok((Self { path: path.to_path_buf(), file, origin, left, checksum, map: None }, found))
     }
 
     /// What the file belongs to.
     pub fn origin(&self) -> Origin {
         self.origin
+    }
+
+    /// The checksum of the file.
+    pub fn checksum(&self) -> Hash {
+        self.checksum
     }
 
     /// Fills `out` from the body.
@@ -356,6 +367,23 @@ impl Body {
             );
         }
         Ok(words)
+    }
+
+    /// The next `count` words, where the file is mapped. They are the file's as long as nobody changes it.
+    pub fn mapped_words(&mut self, count: usize) -> Result<Words, FileError> {
+        let length = self.check_at_most((count as u64).saturating_mul(4))?;
+        let start = self.file.stream_position().map_err(|error| self.error(Problem::Read(error)))?;
+        let map = match self.map.take() {
+            Some(map) => map,
+            // SAFETY: what follows from a file that others change is said where such words are defined.
+            None => Arc::new(unsafe { Mmap::map(&self.file) }.map_err(|e| self.error(Problem::Read(e)))?),
+        };
+        let words = usize::try_from(start).ok().and_then(|start| Words::map(&map, start, count));
+        self.map = Some(map);
+        let end = SeekFrom::Start(start + length);
+        self.file.seek(end).map_err(|error| self.error(Problem::Read(error)))?;
+        self.left -= length;
+        words.ok_or_else(|| self.contents("it has become shorter"))
     }
 
     /// The next text, of at most `limit` bytes.
@@ -406,7 +434,7 @@ fn at(path: &Path) -> impl FnOnce(Problem) -> FileError + '_ {
 }
 
 /// Reads the rest of the file and compares its last bytes with the hash of all before.
-fn verify_checksum(file: &mut File, header: &[u8], length: u64) -> Result<(), Problem> {
+fn verify_checksum(file: &mut File, header: &[u8], length: u64) -> Result<Hash, Problem> {
     let mut hash = Sha256::new();
     hash.update(header);
     let mut left = length - (header.len() + CHECKSUM) as u64;
@@ -419,7 +447,7 @@ fn verify_checksum(file: &mut File, header: &[u8], length: u64) -> Result<(), Pr
     }
     let mut checksum = [0; CHECKSUM];
     file.read_exact(&mut checksum).map_err(Problem::Read)?;
-    if hash.finalize()[..] != checksum { Err(Problem::Checksum) } else { Ok(()) }
+    if hash.finalize()[..] != checksum { Err(Problem::Checksum) } else { Ok(checksum) }
 }
 
 #[cfg(unix)]

@@ -22,6 +22,7 @@
 //! Counts are 32 bits, texts a 32-bit length and UTF-8.
 
 mod container;
+mod words;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -29,6 +30,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use self::container::{Body, FileKind, Writer};
+pub use self::words::{MappedWords, Words};
 use super::context::{Context, check_residues};
 use super::keys::{KeyGenerator, KeyKind, KeyPairId, KeySpec, PublicKey, SecretKey, SwitchKey};
 use super::{Ciphertext, ClientError};
@@ -140,6 +142,8 @@ pub struct EvalKeys {
     pub key_pair: KeyPairId,
     /// The switching keys, each of another [`KeySpec`].
     pub keys: Vec<SwitchKey>,
+    /// The checksum of the file that they are from, which tells them from all others.
+    pub digest: Option<Hash>,
 }
 
 impl EvalKeys {
@@ -205,7 +209,7 @@ pub fn eval_key_bytes(context: &Context, spec: KeySpec) -> u64 {
     16 + 32 * digits + 2 * SwitchKey::expanded_len(params, &basis) as u64
 }
 
-/// Reads evaluation keys, of the key pair given if there is one.
+/// Reads evaluation keys, of the key pair given if there is one. Their words stay in the file, which is mapped.
 pub fn read_eval_keys(
     path: &Path,
     model: Model<'_>,
@@ -238,15 +242,15 @@ pub fn read_eval_keys(
         let mut seeds = vec![[0; 32]; expected];
         seeds.iter_mut().try_for_each(|seed| body.bytes(seed))?;
         let digit_words = basis.len() * context.n();
-        let b = body.words(expected * digit_words)?;
+        let b = body.mapped_words(expected * digit_words)?;
         for words in b.chunks_exact(digit_words) {
             check_residues(context, &basis, words).map_err(|error| body.contents(error))?;
         }
         keys.push(SwitchKey { spec, seeds, b });
     }
-    let key_pair = body.origin().key_pair;
+    let (key_pair, digest) = (body.origin().key_pair, Some(body.checksum()));
     body.finish()?;
-    Ok(EvalKeys { key_pair, keys })
+    Ok(EvalKeys { key_pair, keys, digest })
 }
 
 /// Encrypted tensors by name, each of one or more ciphertexts.

@@ -39,6 +39,10 @@ struct Arguments {
     /// Wait for each launch on a GPU, so that an error names the one that fails.
     #[arg(long)]
     check_launches: bool,
+    /// Keep what is built from keys and weights in this folder, mapped into memory: the next run starts faster, and tables may
+    /// be larger than the memory.
+    #[arg(long, value_name = "DIR")]
+    table_cache: Option<PathBuf>,
     /// Write a Chrome trace of the run.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
@@ -91,6 +95,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             times: arguments.profile.is_some(),
             check: arguments.check_launches,
         },
+        table_cache: arguments.table_cache.clone(),
     };
     let bundle = arguments.bundle.clone().context("a bundle has to be given")?;
     if !arguments.test_data.is_empty() {

@@ -141,11 +141,11 @@ impl Session {
         };
         let keys = specs.into_iter().map(make).collect::<Result<_, _>>()?;
         bar.finish_and_clear();
-        let keys = EvalKeys { key_pair: secret.id(), keys };
+        let keys = EvalKeys { key_pair: secret.id(), keys, digest: None };
         let files = Bundle::open(bundle)?;
         let context = ceria_runtime::client::Context::new(client.manifest.params.clone())?;
         let options = LoadOptions { threads, ..LoadOptions::default() };
-        let program = Program::load(&files, context, keys, options, |_, _| {})?;
+        let program = Program::load(&files, context, keys, &options, |_, _| {})?;
         Ok(Self { client, secret, public, program })
     }
 

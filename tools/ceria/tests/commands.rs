@@ -141,6 +141,7 @@ fn names(folder: &Path) -> Vec<String> {
 #[test]
 fn the_commands_work_and_refuse_what_is_wrong() {
     client_and_server_work_in_separate_folders();
+    tables_are_kept_between_runs();
     damaged_files_are_refused();
     files_of_others_are_refused();
     bad_inputs_are_named();
@@ -172,6 +173,31 @@ fn client_and_server_work_in_separate_folders() {
     let first = fs::read(site.server().join("y.ct")).unwrap();
     succeeds(&RUN, &site.server());
     assert!(first == fs::read(site.server().join("y.ct")).unwrap(), "two runs differ");
+}
+
+fn tables_are_kept_between_runs() {
+    let site = Site::new();
+    site.prepare();
+    let (server, cache) = (site.server(), site.path("tables"));
+    let run = |output: &str| {
+        let mut arguments = RUN.to_vec();
+        arguments[7] = output;
+        arguments.extend(["--table-cache", cache.to_str().unwrap()]);
+        succeeds(&arguments, &server);
+        fs::read(server.join(output)).unwrap()
+    };
+    succeeds(&RUN, &server);
+    let expected = fs::read(server.join("y.ct")).unwrap();
+    assert_eq!(run("first.ct"), expected);
+    let tables = names(&cache);
+    assert!(!tables.is_empty() && tables.iter().all(|name| name.ends_with(".table")), "{tables:?}");
+    assert_eq!(run("second.ct"), expected);
+    // A table that was damaged is built again.
+    let damaged = cache.join(&tables[0]);
+    let whole = fs::read(&damaged).unwrap();
+    fs::write(&damaged, &whole[..whole.len() / 2]).unwrap();
+    assert_eq!(run("third.ct"), expected);
+    assert_eq!((names(&cache), fs::read(&damaged).unwrap()), (tables, whole));
 }
 
 fn damaged_files_are_refused() {
