@@ -88,11 +88,12 @@ impl Site {
             op_counts: BTreeMap::new(),
         };
         write(&site.path(CPU), &input).unwrap_or_else(|e| panic!("{e}"));
-        device::write(&site.path(PTX), &input, &Schedule::default()).unwrap_or_else(|e| panic!("{e}"));
+        device::write(&site.path(PTX), &input, &Schedule::default(), &[]).unwrap_or_else(|e| panic!("{e}"));
         let (module, facts) = device::lowered(kernel.as_operation(), &Schedule::default(), "main")
             .unwrap_or_else(|e| panic!("{e}"));
         let text = module.as_operation().to_string().into_bytes();
-        device::write_code(&site.path(CUDA), &input, facts, text).unwrap_or_else(|e| panic!("{e}"));
+        device::write_code(&site.path(CUDA), &input, facts, text, BTreeMap::new())
+            .unwrap_or_else(|e| panic!("{e}"));
         site.add_client();
         fs::create_dir(site.path("driver")).unwrap();
         for name in ["libcuda.so.1", "libcuda.so"] {
