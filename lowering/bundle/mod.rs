@@ -15,7 +15,7 @@ mod tables;
 pub use link::shared_library;
 
 use crate::kernel_to_cpu::{self, Lowered};
-use crate::kernel_to_nvvm::ptx::PtxError;
+use crate::kernel_to_nvvm::{ptx::PtxError, tools::ToolError};
 use ceria_dialects::{
     bridge::{
         emit::{EmitError, Form, Target, emit_all, lower_to_llvm},
@@ -142,6 +142,9 @@ pub enum BundleError {
     /// The kernels cannot be written for GPUs.
     #[error(transparent)]
     Ptx(#[from] PtxError),
+    /// The kernels cannot be assembled.
+    #[error("the kernels cannot be assembled: {0}")]
+    Tool(#[from] ToolError),
     /// The linker failed.
     #[error("{0}")]
     Link(String),

@@ -327,3 +327,60 @@ impl Phase {
 pub fn padded(word: usize) -> usize {
     word + (word >> 5) * 4
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every stage is done once, in order, on words that one thread holds.
+    fn check(schedule: &Schedule, log_n: usize) {
+        let phases = schedule.phases(log_n);
+        assert!(!phases.is_empty(), "2^{log_n} has no phases by {schedule:?}");
+        let mut next = 0;
+        for phase in &phases {
+            assert_eq!(phase.first, next);
+            for layout in &phase.layouts {
+                assert_eq!(layout.stages.0, next);
+                assert_eq!(layout.registers.len(), phase.words);
+                for stage in layout.stages.0..layout.stages.1 {
+                    assert!(layout.registers.contains(&phase.butterfly_bit(stage)));
+                }
+                next = layout.stages.1;
+            }
+            assert_eq!(next, phase.first + phase.stages);
+            assert!(phase.threads() <= 1024 && phase.shared_words() * 4 <= 48 << 10);
+            // The bits of a block's words and those of its number are all bits of a limb's.
+            let mut bits: Vec<usize> = (0..phase.bits).map(|bit| phase.limb_bit(bit)).collect();
+            bits.extend((0..log_n - phase.bits).map(|bit| phase.block_bit() + bit));
+            bits.sort_unstable();
+            assert_eq!(bits, (0..log_n).collect::<Vec<_>>());
+        }
+        assert_eq!(next, log_n);
+    }
+
+    #[test]
+    fn phases_do_every_stage() {
+        for log_n in 2..=17 {
+            check(&Schedule::default(), log_n);
+        }
+        for split in 6..=9 {
+            check(&Schedule { ntt_split: split, ntt_words: 5, ..Schedule::default() }, 16);
+            check(&Schedule { ntt_split: split, ntt_radix: 3, ntt_threads: 256, ..Schedule::default() }, 16);
+        }
+    }
+
+    #[test]
+    fn large_transforms_are_two_functions() {
+        let schedule = Schedule::default();
+        for log_n in 12..=17 {
+            let phases = schedule.phases(log_n);
+            assert_eq!(phases.len(), 2);
+            // Limbs are read and written in runs of at least a sector of the second-level cache.
+            let ends = [phases[0].layouts.first(), phases[1].layouts.last()];
+            for (layout, phase) in ends.into_iter().flatten().zip(&phases) {
+                assert!(layout.run(phase.bits) >= 8);
+            }
+        }
+        assert_eq!(schedule.phases(11).len(), 1);
+    }
+}

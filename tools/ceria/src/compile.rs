@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, bail};
 use ceria_dialects::bridge::diagnostic::Severity;
 use ceria_lowering::{
     bundle::{self, CpuLevel},
-    kernel_to_nvvm::schedule::Schedule,
+    kernel_to_nvvm::{ptx::Arch, schedule::Schedule, tools::Tool},
     pipelines::compile::{self, Options, root},
 };
 use clap::ValueEnum;
@@ -53,6 +53,10 @@ pub struct Arguments {
     /// The levels of the x86-64 architecture to emit code for: v2 (SSE 4.2), v3 (AVX2), v4 (AVX-512).
     #[arg(long, value_delimiter = ',', default_values_t = CpuLevel::DEFAULT, value_name = "LEVELS")]
     cpu_levels: Vec<CpuLevel>,
+    /// The architectures of GPUs to assemble code for beside the PTX that any of them runs. By default all, where NVIDIA's
+    /// assembler is found, and none elsewhere.
+    #[arg(long, value_delimiter = ',', value_name = "ARCHS")]
+    cubins: Option<Vec<Arch>>,
     /// Say nothing but errors.
     #[arg(short, long)]
     quiet: bool,
@@ -75,6 +79,15 @@ enum Bootstraps {
 enum Placement {
     Cheapest,
     Greedy,
+}
+
+/// The architectures to assemble for.
+fn architectures(arguments: &Arguments) -> Vec<Arch> {
+    match &arguments.cubins {
+        Some(chosen) => chosen.clone(),
+        None if Tool::Ptxas.is_there() => Arch::ALL.to_vec(),
+        None => Vec::new(),
+    }
 }
 
 /// `ceria compile`.
@@ -142,7 +155,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     match arguments.target {
         Target::Cpu => bundle::write(&arguments.output, &input)?,
-        Target::Cuda => bundle::device::write(&arguments.output, &input, &Schedule::default())?,
+        Target::Cuda => {
+            bundle::device::write(&arguments.output, &input, &Schedule::default(), &architectures(arguments))?
+        }
     };
     spinner.finish_and_clear();
     if !arguments.quiet {

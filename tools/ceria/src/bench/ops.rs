@@ -246,7 +246,7 @@ pub fn compile(program: &Program, level: CpuLevel, path: &Path) -> Result<()> {
 
 /// Compiles a program to a bundle for GPUs.
 pub fn compile_for_gpus(program: &Program, path: &Path) -> Result<()> {
-    compile_with(program, &[], |input| bundle::device::write(path, input, &Schedule::default()))
+    compile_with(program, &[], |input| bundle::device::write(path, input, &Schedule::default(), &[]))
 }
 
 fn compile_with(

@@ -93,7 +93,7 @@ impl Site {
             .unwrap_or_else(|e| panic!("{e}"));
         let text = module.as_operation().to_string().into_bytes();
         for (bundle, code) in [(PTX, signatures(&facts)), (CUDA, text)] {
-            device::write_code(&site.path(bundle), &input, facts.clone(), code)
+            device::write_code(&site.path(bundle), &input, facts.clone(), code, BTreeMap::new())
                 .unwrap_or_else(|e| panic!("{e}"));
         }
         site.add_client();
