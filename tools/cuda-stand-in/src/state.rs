@@ -7,7 +7,7 @@ use crate::{
     memory::Memory,
     queue::Work,
 };
-use ceria_lowering::kernel_to_nvvm::emulator::{Code, threads::Stacks};
+use ceria_lowering::kernel_to_nvvm::emulator::{self, threads::Stacks};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
@@ -57,7 +57,7 @@ pub struct State {
     /// Functions of modules.
     pub modules: BTreeMap<u64, HashMap<String, Function>>,
     /// The code of the last module that is emulated.
-    pub code: Option<Code>,
+    pub code: Option<emulator::Code>,
     /// The stacks of emulated threads.
     pub stacks: Stacks,
     /// Functions that were looked up.
