@@ -134,7 +134,9 @@ fn release(address: u64) -> Code {
     let mut state = state();
     // What waits may still use the memory.
     let streams: Vec<u64> = state.streams.keys().copied().collect();
-    streams.into_iter().for_each(|stream| drop(state.drain(stream, None)));
+    for stream in streams {
+        state.drain(stream, None);
+    }
     if state.memory.release(address) { SUCCESS } else { INVALID_VALUE }
 }
 
@@ -189,6 +191,7 @@ pub unsafe extern "C" fn cuModuleLoadDataEx(
         Err("line 7; error: not a mnemonic".into())
     } else if text.contains("gpu.module") {
         image::emulated(&text).map(|(code, functions)| {
+            code.register(&mut state.memory.emulated);
             state.code = Some(code);
             functions
         })

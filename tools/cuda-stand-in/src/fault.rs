@@ -11,7 +11,7 @@ pub enum Fault {
     Architecture,
     /// Code does not compile.
     Compile,
-    /// The launch with this number, counted from 1, is refused.
+    /// Launches from this number on, counted from 1, are refused.
     Refuse(u64),
     /// The launch with this number accesses what it may not, which is known when it is waited for.
     Crash(u64),

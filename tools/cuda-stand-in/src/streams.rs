@@ -167,7 +167,7 @@ pub unsafe extern "C" fn cuLaunchKernel(
     }
     let Some(function) = state.functions.get(&function).cloned() else { return INVALID_HANDLE };
     state.asked += 1;
-    if state.fault == Some(Fault::Refuse(state.asked)) {
+    if matches!(state.fault, Some(Fault::Refuse(from)) if state.asked >= from) {
         return LAUNCH_OUT_OF_RESOURCES;
     }
     let grid = [x, y, z];

@@ -73,7 +73,7 @@ impl Site {
         let site = Self { folder };
         ceria_lowering::register().unwrap();
         let mlir = ceria_dialects::context();
-        let params = Params::toy(10, 2, 1);
+        let params = Params::toy(6, 2, 1);
         let text = program(&params);
         let ckks = Module::parse(&mlir, &text).unwrap_or_else(|| panic!("does not parse:\n{text}"));
         let kernel = Module::parse(&mlir, &text).unwrap();
@@ -96,7 +96,8 @@ impl Site {
             device::write_code(&site.path(bundle), &input, facts.clone(), code, BTreeMap::new())
                 .unwrap_or_else(|e| panic!("{e}"));
         }
-        site.add_client();
+        site.add_client(PTX, "eval.keys", "x.ct");
+        site.add_client(CUDA, "cuda.keys", "cuda.ct");
         fs::create_dir(site.path("driver")).unwrap();
         for name in ["libcuda.so.1", "libcuda.so"] {
             std::os::unix::fs::symlink(built("libcuda_stand_in.so"), site.path("driver").join(name)).unwrap();
@@ -135,20 +136,20 @@ impl Site {
         keys.map(|table| table.bytes().unwrap()).max().unwrap()
     }
 
-    /// Makes keys for the bundle with PTX and encrypts an input.
-    fn add_client(&self) {
-        let bundle = Bundle::open(&self.path(PTX)).unwrap();
+    /// Makes keys for a bundle and encrypts an input.
+    fn add_client(&self, bundle: &str, keys: &str, input: &str) {
+        let bundle = Bundle::open(&self.path(bundle)).unwrap();
         let context = Context::new(bundle.manifest.params.clone()).unwrap();
         let model = Model::new(&context, bundle.hash);
         let secret = SecretKey::generate(&context).unwrap();
         let public = PublicKey::generate(&context, &secret).unwrap();
         let specs = KeySpec::all(&bundle.manifest.keys);
-        write_eval_keys(&self.path("eval.keys"), model, &secret, &specs, &mut |_| {}).unwrap();
+        write_eval_keys(&self.path(keys), model, &secret, &specs, &mut |_| {}).unwrap();
         let port = &bundle.manifest.inputs[0];
         let slots = vec![0.5; context.params().slots()];
         let part = public.encrypt_slots(&context, &slots[..], &port.scale, port.level).unwrap();
         let inputs = Ciphertexts { key_pair: secret.id(), tensors: vec![(port.name.clone(), vec![part])] };
-        write_ciphertexts(&self.path("x.ct"), model, &inputs).unwrap();
+        write_ciphertexts(&self.path(input), model, &inputs).unwrap();
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
