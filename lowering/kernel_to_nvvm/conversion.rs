@@ -60,14 +60,17 @@ impl Groups {
         groups
     }
 
-    /// A row: -p, 1/p mod 2^32, 2^32 mod p, the number of the result's row, and (Q/q_i) * 2^32 mod p for each source;
-    /// the reduction takes the 2^32 away.
+    /// A row: -p, 1/p mod 2^32, 2p or, for a prime above 2^30, 2^32 mod p, the number of the result's row, and
+    /// (Q/q_i) * 2^32 mod p for each source; the reduction takes the 2^32 away.
     fn row(&mut self, p: u32, from: &[u32], place: usize) {
         let start = self.table.len();
         self.table.extend([
             p.wrapping_neg(),
             inverse_mod_word(p),
-            centre(word_base(p), p) as u32,
+            match Range::of(p) {
+                Range::Lazy => 2 * p,
+                Range::Strict => centre(word_base(p), p) as u32,
+            },
             place as u32,
         ]);
         self.table.extend((0..from.len()).map(|i| {
@@ -219,7 +222,7 @@ impl Conversion<'_> {
 /// The result's row and words for the prime whose row of the table this is.
 fn convert(code: &mut Code, range: Range, row: Value, sources: &[Vec<Value>]) -> (Value, Vec<Value>) {
     let head = load_words(code, row, HEAD, false);
-    let [negative, inverse, base, place] = head[..] else { unreachable!("the head has four words") };
+    let [negative, inverse, third, place] = head[..] else { unreachable!("the head has four words") };
     let words = sources[0].len();
     let mut sums: Vec<Option<Value>> = vec![None; words];
     // What the accumulators may count.
@@ -232,7 +235,7 @@ fn convert(code: &mut Code, range: Range, row: Value, sources: &[Vec<Value>]) ->
             factors = load_words(code, at, 4, false);
         }
         if bound == full {
-            bound = lower(code, range, (negative, base), &mut sums);
+            bound = lower(code, range, (negative, third), &mut sums);
         }
         bound += 1;
         let factor = code.extend_signed(factors[i % 4]);
@@ -246,7 +249,7 @@ fn convert(code: &mut Code, range: Range, row: Value, sources: &[Vec<Value>]) ->
         }
     }
     if bound > last {
-        bound = lower(code, range, (negative, base), &mut sums);
+        bound = lower(code, range, (negative, third), &mut sums);
     }
     let negative64 = code.extend_signed(negative);
     let zero = code.constant(Type::Word, 0);
@@ -264,8 +267,7 @@ fn convert(code: &mut Code, range: Range, row: Value, sources: &[Vec<Value>]) ->
             let raised = code.add(t, p);
             return code.min(t, raised);
         }
-        let twice = code.add(p, p);
-        let raised = code.add(t, twice);
+        let raised = code.add(t, third);
         let t = code.min(t, raised);
         let lowered = code.sub(t, p);
         code.min(t, lowered)

@@ -40,7 +40,7 @@ impl Default for Schedule {
             ntt_threads: 128,
             threads: 128,
             words: 4,
-            bconv_group: 8,
+            bconv_group: 12,
         }
     }
 }
@@ -55,7 +55,7 @@ pub const OPTIONS: &[PassOption] = &[
     PassOption::int("ntt-threads", 128, "threads of a block of a transform"),
     PassOption::int("threads", 128, "threads of a block elsewhere"),
     PassOption::int("words", 4, "words a thread in word-by-word code"),
-    PassOption::int("bconv-group", 8, "primes whose limbs a block converts to"),
+    PassOption::int("bconv-group", 12, "primes whose limbs a block converts to"),
 ];
 
 impl Schedule {
