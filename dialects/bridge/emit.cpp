@@ -18,6 +18,7 @@
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/CodeGen.h"
+#include "llvm/Support/CommandLine.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/TargetParser/Host.h"
@@ -95,6 +96,14 @@ std::unique_ptr<llvm::TargetMachine> createMachine(const CeriaTarget &target,
       LLVMInitializeNVPTXTarget();
       LLVMInitializeNVPTXTargetMC();
       LLVMInitializeNVPTXAsmPrinter();
+      // Straight-line strength reduction asks of every instruction that it may
+      // reuse whether it can be poison, which takes longer than everything else
+      // together where functions have thousands of instructions. What it reuses
+      // are addresses, of which the flags that make poison always hold.
+      auto &options = llvm::cl::getRegisteredOptions();
+      auto guard = options.find("enable-poison-reuse-guard");
+      if (guard != options.end())
+        guard->second->addOccurrence(0, guard->first, "false");
     });
   }
   const llvm::Target *known = llvm::TargetRegistry::lookupTarget(triple, error);
