@@ -70,7 +70,10 @@ impl<'f> Section<'f> {
         let first = usize::try_from(word64(file, 0x28)?).ok()?;
         let half = |at| Some(usize::from(u16::from_le_bytes(file.get(at..at + 2)?.try_into().ok()?)));
         let (size, count, names) = (half(0x3a)?, half(0x3c)?, half(0x3e)?);
-        let header = |number: usize| file.get(first + number * size..first + (number + 1) * size);
+        let header = |number: usize| {
+            let from = first.checked_add(number.checked_mul(size)?)?;
+            file.get(from..from.checked_add(size)?)
+        };
         let contents = |header: &[u8]| {
             // What has no place in the file.
             if word32(header, 4)? == 8 {
