@@ -45,6 +45,7 @@ impl Code {
     /// Compiles the `gpu.module` in a module, which stays as it is.
     pub fn compile(module: OperationRef<'_, '_>, mode: Mode) -> Result<Self, EmulatorError> {
         let lowered = lower(module, mode == Mode::Checked)?;
+        melior::utility::register_all_passes();
         run_pipeline(&lowered.module.as_operation(), TO_LLVM)?;
         // Code runs once or a few times, in small rings: LLVM would take longer to optimise it than it saves.
         let target = Target { level: 0, ..Target::host() };
