@@ -9,11 +9,17 @@ use super::{
 };
 use crate::bundle::shared_library;
 use ceria_dialects::bridge::{
-    emit::{Form, Target, emit, lower_to_llvm},
+    emit::{Form, Target, emit},
     hooks::OperationRef,
+    pass::run_pipeline,
 };
 use ceria_runtime::format::manifest::Launch;
 use libloading::Library;
+
+/// MLIR's passes that lower functions to the LLVM dialect, one by one: conversions of a whole program at once take time
+/// that grows faster than the program.
+const TO_LLVM: &str = "llvm.func(canonicalize,cse,convert-scf-to-cf,convert-vector-to-llvm,convert-arith-to-llvm,\
+    convert-index-to-llvm),convert-cf-to-llvm,reconcile-unrealized-casts,llvm.func(canonicalize,cse)";
 
 /// How much is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,10 +45,10 @@ impl Code {
     /// Compiles the `gpu.module` in a module, which stays as it is.
     pub fn compile(module: OperationRef<'_, '_>, mode: Mode) -> Result<Self, EmulatorError> {
         let lowered = lower(module, mode == Mode::Checked)?;
-        lower_to_llvm(lowered.module.as_operation())?;
-        // Checks cost more than the code between them; without them it is worth some time of the compiler.
-        let level = if mode == Mode::Checked { 0 } else { 1 };
-        let target = Target { level, ..Target::host() };
+        melior::utility::register_all_passes();
+        run_pipeline(&lowered.module.as_operation(), TO_LLVM)?;
+        // Code runs once or a few times, in small rings: LLVM would take longer to optimise it than it saves.
+        let target = Target { level: 0, ..Target::host() };
         let object = emit(lowered.module.as_operation(), &target, Form::Object)?;
         let failed = |error: &dyn std::fmt::Display| EmulatorError::Load(error.to_string());
         let folder = tempfile::tempdir().map_err(|e| failed(&e))?;
