@@ -14,6 +14,7 @@
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
+#include "llvm/IR/OptBisect.h"
 #include "llvm/IR/Verifier.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
@@ -77,6 +78,17 @@ llvm::CodeGenOptLevel codegenLevel(unsigned level) {
     return llvm::CodeGenOptLevel::Aggressive;
   }
 }
+
+/// Leaves out straight-line strength reduction, which costs more than all other
+/// passes together on long straight code
+/// and has nothing to do there: offsets from one address are constants already.
+class NoStrengthReduction final : public llvm::OptPassGate {
+public:
+  bool shouldRunPass(StringRef pass, StringRef) const override {
+    return pass != "slsr";
+  }
+  bool isEnabled() const override { return true; }
+};
 
 std::unique_ptr<llvm::TargetMachine> createMachine(const CeriaTarget &target,
                                                    std::string &error) {
@@ -152,6 +164,7 @@ bool ceria_emit_code(MlirOperation op, const CeriaTarget *target, void *out,
   };
   std::string error;
   std::unique_ptr<llvm::TargetMachine> machine;
+  NoStrengthReduction gate;
   llvm::LLVMContext context;
   std::unique_ptr<llvm::Module> module;
   {
@@ -167,6 +180,8 @@ bool ceria_emit_code(MlirOperation op, const CeriaTarget *target, void *out,
     return refuse(error);
   if (!module)
     return false;
+  if (machine->getTargetTriple().isNVPTX())
+    context.setOptPassGate(gate);
   module->setDataLayout(machine->createDataLayout());
   module->setTargetTriple(machine->getTargetTriple());
   for (llvm::Function &function : *module) {

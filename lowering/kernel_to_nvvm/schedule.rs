@@ -149,7 +149,10 @@ impl Schedule {
     fn best(&self, phase: Phase) -> Option<Phase> {
         (phase.bits >= phase.words && phase.bits - phase.words <= 10).then_some(())?;
         let mut all = Vec::new();
-        compositions(phase.stages, self.ntt_radix.min(phase.words), &mut Vec::new(), &mut all);
+        let most = self.ntt_radix.min(phase.words);
+        // Each group costs an exchange: one more than needed at most.
+        let groups = phase.stages.div_ceil(most) + 1;
+        compositions(phase.stages, (most, groups), &mut Vec::new(), &mut all);
         let candidates = all.into_iter().map(|parts| phase.with_groups(&parts));
         candidates.min_by(|a, b| a.cost().total_cmp(&b.cost()))
     }
@@ -158,13 +161,22 @@ impl Schedule {
 /// Bits of the words of a block at most: shared memory without asking for more holds 2^13 words and their padding.
 const MOST_BITS: usize = 13;
 
-fn compositions(left: usize, most: usize, so_far: &mut Vec<usize>, all: &mut Vec<Vec<usize>>) {
+/// All ways to write a number as a sum of so many parts at most, each up to a largest.
+fn compositions(
+    left: usize,
+    (most, groups): (usize, usize),
+    so_far: &mut Vec<usize>,
+    all: &mut Vec<Vec<usize>>,
+) {
     if left == 0 {
         all.push(so_far.clone());
     }
+    if left > most * groups {
+        return;
+    }
     for part in 1..=left.min(most) {
         so_far.push(part);
-        compositions(left - part, most, so_far, all);
+        compositions(left - part, (most, groups - 1), so_far, all);
         so_far.pop();
     }
 }

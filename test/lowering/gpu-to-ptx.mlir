@@ -8,8 +8,8 @@
 // UNKNOWN: the architectures are sm_80, sm_90, sm_100 and sm_120
 // MISSING: there is no gpu.module @kernels; run kernel-to-gpu before
 
-// Four words are moved at once, read-only ones past the coherent caches, and a product is one multiplication with a
-// 64-bit result, one without, and one that adds.
+// Four words are moved at once, read-only ones past the coherent caches. A product is two multiplications with 64-bit
+// results, the second of which the assembler joins with the addition, and one between them.
 // CHECK: gpu.binary @kernels
 // CHECK-SAME: #nvvm.target<chip = "sm_80">
 // CHECK-SAME: .target sm_80
@@ -18,7 +18,9 @@
 // CHECK-SAME: ld.global.nc.v4.b32
 // CHECK-SAME: mul.wide.u32
 // CHECK-SAME: mul.lo.s32
-// CHECK-SAME: mad.wide.u32
+// CHECK-SAME: mul.wide.u32
+// CHECK-SAME: add.s64
+// CHECK-SAME: min.u32
 // CHECK-SAME: st.global.v4.b32
 // SM90: .target sm_90
 // SM100: .target sm_100
