@@ -80,8 +80,8 @@ llvm::CodeGenOptLevel codegenLevel(unsigned level) {
 }
 
 /// Leaves out straight-line strength reduction, which costs more than all other
-/// passes together on long straight code
-/// and has nothing to do there: offsets from one address are constants already.
+/// passes together on long straight code and has nothing to do there: offsets
+/// from one address are constants already.
 class NoStrengthReduction final : public llvm::OptPassGate {
 public:
   bool shouldRunPass(StringRef pass, StringRef) const override {
@@ -108,14 +108,6 @@ std::unique_ptr<llvm::TargetMachine> createMachine(const CeriaTarget &target,
       LLVMInitializeNVPTXTarget();
       LLVMInitializeNVPTXTargetMC();
       LLVMInitializeNVPTXAsmPrinter();
-      // Straight-line strength reduction asks of every instruction that it may
-      // reuse whether it can be poison, which takes longer than everything else
-      // together where functions have thousands of instructions. What it reuses
-      // are addresses, of which the flags that make poison always hold.
-      auto &options = llvm::cl::getRegisteredOptions();
-      auto guard = options.find("enable-poison-reuse-guard");
-      if (guard != options.end())
-        guard->second->addOccurrence(0, guard->first, "false");
     });
   }
   const llvm::Target *known = llvm::TargetRegistry::lookupTarget(triple, error);
