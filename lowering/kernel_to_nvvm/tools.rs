@@ -87,11 +87,6 @@ impl Tool {
         candidates.find(|path| path.is_file()).ok_or(ToolError::Missing(self))
     }
 
-    /// Whether it can be had.
-    pub fn is_there(self) -> bool {
-        self.find().is_ok()
-    }
-
     /// Runs it; returns what it says on standard output and on standard error.
     pub(super) fn run<A: AsRef<OsStr>>(self, arguments: &[A]) -> Result<(String, String), ToolError> {
         let output = Command::new(self.find()?)

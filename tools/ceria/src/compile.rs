@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, bail};
 use ceria_dialects::bridge::diagnostic::Severity;
 use ceria_lowering::{
     bundle::{self, CpuLevel},
-    kernel_to_nvvm::{ptx::Arch, schedule::Schedule, tools::Tool},
+    kernel_to_nvvm::{ptx::Arch, schedule::Schedule},
     pipelines::compile::{self, Options, root},
 };
 use clap::ValueEnum;
@@ -53,10 +53,10 @@ pub struct Arguments {
     /// The levels of the x86-64 architecture to emit code for: v2 (SSE 4.2), v3 (AVX2), v4 (AVX-512).
     #[arg(long, value_delimiter = ',', default_values_t = CpuLevel::DEFAULT, value_name = "LEVELS")]
     cpu_levels: Vec<CpuLevel>,
-    /// The architectures of GPUs to assemble code for beside the PTX that any of them runs. By default all, where NVIDIA's
-    /// assembler is found, and none elsewhere.
+    /// The architectures of GPUs to assemble code for, such as sm_90, beside the PTX that any of them runs: a driver spends
+    /// seconds to minutes on PTX when it first loads it. Takes NVIDIA's assembler.
     #[arg(long, value_delimiter = ',', value_name = "ARCHS")]
-    cubins: Option<Vec<Arch>>,
+    cubins: Vec<Arch>,
     /// Say nothing but errors.
     #[arg(short, long)]
     quiet: bool,
@@ -79,15 +79,6 @@ enum Bootstraps {
 enum Placement {
     Cheapest,
     Greedy,
-}
-
-/// The architectures to assemble for.
-fn architectures(arguments: &Arguments) -> Vec<Arch> {
-    match &arguments.cubins {
-        Some(chosen) => chosen.clone(),
-        None if Tool::Ptxas.is_there() => Arch::ALL.to_vec(),
-        None => Vec::new(),
-    }
 }
 
 /// `ceria compile`.
@@ -156,7 +147,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     match arguments.target {
         Target::Cpu => bundle::write(&arguments.output, &input)?,
         Target::Cuda => {
-            bundle::device::write(&arguments.output, &input, &Schedule::default(), &architectures(arguments))?
+            bundle::device::write(&arguments.output, &input, &Schedule::default(), &arguments.cubins)?
         }
     };
     spinner.finish_and_clear();

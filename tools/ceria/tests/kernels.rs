@@ -1,7 +1,8 @@
 //! The kernels of the demonstration's models and of a bootstrap at N = 2^16, assembled for each architecture: every launch
 //! finds its function, and none in which a program spends its time spills registers.
 //!
-//! Without an assembler these tests say so and do nothing; `.ci/cuda-tools.sh` installs it.
+//! Without an assembler these tests say so and do nothing; `.ci/cuda-tools.sh` installs it. A program has hundreds of functions,
+//! whose code takes minutes to make: all but the smallest program run only with `--run-ignored all`.
 
 use ceria_lowering::kernel_to_nvvm::tools::Tool;
 use serde_json::Value;
@@ -66,11 +67,13 @@ fn model(name: &str, devices: &[&str]) {
 }
 
 #[test]
+#[ignore = "takes minutes"]
 fn ptxas_logistic_regression() {
     model("logreg", &DEVICES[..1]);
 }
 
 #[test]
+#[ignore = "takes minutes"]
 fn ptxas_perceptron() {
     model("mlp", &DEVICES);
 }
@@ -81,11 +84,13 @@ fn ptxas_perceptron_with_squares() {
 }
 
 #[test]
+#[ignore = "takes minutes"]
 fn ptxas_convolutions() {
     model("cnn", &DEVICES[..1]);
 }
 
 #[test]
+#[ignore = "takes minutes"]
 fn ptxas_bootstrap() {
     if !tools() {
         return;
