@@ -285,8 +285,8 @@ fn load_runs(code: &mut Code, row: Value, offsets: &[usize], aligned: usize) -> 
         let left = &offsets[words.len()..];
         let fits = |count: usize| {
             left.len() >= count
-                && aligned % count == 0
-                && left[0] % count == 0
+                && aligned.is_multiple_of(count)
+                && left[0].is_multiple_of(count)
                 && varying & (count - 1) == count - 1
                 && (0..count).all(|i| left[i] == left[0] + i)
         };

@@ -95,7 +95,8 @@ fn every_op_is_covered() {
         let (round_trips, invalid, simplified) = (file("ops"), file("invalid"), file("canonicalize"));
         let interpreter = text(&format!("dialects/{dialect}"), "rs");
         let decoder = fs::read_to_string(root().join(decoder)).unwrap_or_default();
-        let lowerings = text(lowering, "rs") + &text("lowering/host", "rs") + &text("passes", "rs") + &decoder;
+        let lowerings =
+            text(lowering, "rs") + &text("lowering/host", "rs") + &text("passes", "rs") + &decoder;
         for op in ops(dialect, stem) {
             count += 1;
             let (quoted, mnemonic) =

@@ -1,5 +1,7 @@
 //! Blocks of a launch: threads that run until they wait for each other, and what their accesses are checked against.
 
+#![allow(clippy::result_large_err, reason = "a fault happens once and ends the run")]
+
 use super::{
     EmulatorError,
     fault::{Fault, FaultKind, Space, Witness},

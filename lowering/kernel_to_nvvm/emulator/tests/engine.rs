@@ -163,12 +163,10 @@ fn a_vector_at_an_odd_address_is_misaligned() {
 
 #[test]
 fn a_barrier_that_some_threads_miss_is_divergent() {
-    let half = format!(
-        "%half = arith.constant 32 : index
+    let half = "%half = arith.constant 32 : index
          %low = arith.cmpi ult, %thread, %half : index
-         scf.if %low {{ gpu.barrier loc(\"here\") }}"
-    );
-    let missed = fault(&half);
+         scf.if %low { gpu.barrier loc(\"here\") }";
+    let missed = fault(half);
     assert_eq!(missed.kind, FaultKind::DivergentBarrier);
     assert_eq!(missed.by.place, Some(place("gpu.barrier", "here")));
     assert_eq!(missed.other.unwrap().place, None);
@@ -185,7 +183,7 @@ fn lanes_exchange_words_by_shuffles() {
          %y, %okay = gpu.shuffle idx %x, %one, %warp : i32
          %sum = arith.addi %x, %y : i32
          llvm.store %sum, %pb : i32, !llvm.ptr<1>";
-    let expected: Vec<u32> = (0..WORDS as u32).map(|i| (i ^ 2) + ((i & !31) + 1 ^ 2)).collect();
+    let expected: Vec<u32> = (0..WORDS as u32).map(|i| (i ^ 2) + (((i & !31) + 1) ^ 2)).collect();
     assert_eq!(run(body), expected);
 }
 
