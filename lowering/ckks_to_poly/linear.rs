@@ -142,7 +142,8 @@ impl<'c> Transform<'_, 'c> {
         plan: &Plan,
     ) -> Built<Value<'c, 'a>> {
         // One more place takes what chains pass and no diagonal multiplies.
-        let mut values = emit.empty(&[plan.places.len() as u64 + 1, 2], &self.switch.key_basis())?;
+        let places = plan.places.len() + usize::from(self.matrix.chain == Chain::All);
+        let mut values = emit.empty(&[places as u64, 2], &self.switch.key_basis())?;
         for (input, pair) in inputs.iter().enumerate() {
             let steps: Vec<(i64, i64)> = plan
                 .places
