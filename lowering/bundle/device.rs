@@ -1,22 +1,21 @@
 //! Bundles whose programs run on NVIDIA GPUs: the host program, and the kernels as PTX.
 //!
 //! The PTX is for the oldest architecture, whose code all later ones run: the driver compiles it for the device at hand.
-//! Where an assembler is found it is also assembled, so that the driver need not.
+//! For architectures that are asked for it is also assembled, so that the driver need not.
 
-use super::{BundleError, BundleInput, Facts, assemble};
+use super::{BundleError, BundleInput, assemble};
 use crate::{
-    host,
+    host::{self, Lowered},
     kernel_to_nvvm::{
-        self, DeviceLowered,
+        self,
         assemble::{self as assembler, Assembled},
         ptx::{self, Arch},
         schedule::Schedule,
         tools::ToolError,
     },
 };
-use ceria_dialects::bridge::{hooks::OperationRef, pass::OptionValues};
-use ceria_passes::kernel::plan_memory;
-use ceria_runtime::format::manifest::{DeviceCode, Memory};
+use ceria_dialects::bridge::hooks::OperationRef;
+use ceria_runtime::format::manifest::DeviceCode;
 use melior::ir::Module;
 use std::{
     collections::BTreeMap,
@@ -35,14 +34,31 @@ pub fn lowered<'c>(
     kernel: OperationRef<'c, '_>,
     schedule: &Schedule,
     entry: &str,
-) -> Result<(Module<'c>, DeviceLowered), BundleError> {
-    // SAFETY: the clone is owned by `module` and destroyed with it.
-    let module = unsafe {
-        Module::from_raw(mlir_sys::mlirModuleFromOperation(mlir_sys::mlirOperationClone(kernel.to_raw())))
-    };
-    plan_memory::run(module.as_operation(), &OptionValues::defaults(&[]))?;
-    let facts = kernel_to_nvvm::lower(module.as_operation(), schedule, entry)?;
-    Ok((module, facts))
+) -> Result<(Module<'c>, Lowered), BundleError> {
+    let module = host::planned(kernel)?;
+    let lowered = kernel_to_nvvm::lower(module.as_operation(), schedule, entry)?;
+    Ok((module, lowered))
+}
+
+/// The host program of a module that was [lowered] for a device, compiled. The device's functions go from the module, and
+/// the rest is lowered in place.
+pub fn host_code(module: OperationRef<'_, '_>) -> Result<Vec<u8>, BundleError> {
+    if let Some(functions) = ptx::device_module(module) {
+        // SAFETY: the host program names the device's functions by number only.
+        unsafe { mlir_sys::mlirOperationDestroy(functions.to_raw()) };
+    }
+    host::compile(module)
+}
+
+/// The code of a bundle.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceFiles {
+    /// The host program.
+    pub host: Vec<u8>,
+    /// The kernels as text.
+    pub kernels: Vec<u8>,
+    /// The kernels assembled for architectures, by their numbers.
+    pub cubins: BTreeMap<u32, Vec<u8>>,
 }
 
 /// Writes a bundle for GPUs to `folder`, replacing a bundle that is there, with assembled code for `architectures`.
@@ -53,10 +69,11 @@ pub fn write(
     schedule: &Schedule,
     architectures: &[Arch],
 ) -> Result<[u8; 32], BundleError> {
-    let (module, facts) = lowered(input.kernel, schedule, "main")?;
+    let (module, lowered) = lowered(input.kernel, schedule, "main")?;
     let text = ptx::ptx(module.as_operation(), OLDEST)?;
     let cubins = assembled(&text, architectures)?;
-    write_code(folder, input, facts, text.into_bytes(), cubins)
+    let host = host_code(module.as_operation())?;
+    write_code(folder, input, lowered, DeviceFiles { host, kernels: text.into_bytes(), cubins })
 }
 
 /// PTX assembled for architectures, by their numbers, each in a thread of its own.
@@ -78,28 +95,19 @@ fn assembled(text: &str, architectures: &[Arch]) -> Result<BTreeMap<u32, Vec<u8>
     })
 }
 
-/// Writes a bundle with these kernels.
+/// Writes a bundle with this code.
 pub fn write_code(
     folder: &Path,
     input: &BundleInput<'_, '_>,
-    facts: DeviceLowered,
-    kernels: Vec<u8>,
-    cubins: BTreeMap<u32, Vec<u8>>,
+    lowered: Lowered,
+    files: DeviceFiles,
 ) -> Result<[u8; 32], BundleError> {
-    let host = host::compile(input.kernel, "main")?;
+    let DeviceFiles { host, kernels, cubins } = files;
     let mut contents =
-        BTreeMap::from([(super::CpuLevel::V2.file().to_string(), host.code), (PTX.into(), kernels)]);
+        BTreeMap::from([(super::CpuLevel::V2.file().to_string(), host), (PTX.into(), kernels)]);
     let names: BTreeMap<u32, String> =
         cubins.keys().map(|&number| (number, format!("kernels-sm_{number}.cubin"))).collect();
     contents.extend(names.values().cloned().zip(cubins.into_values()));
-    let facts = Facts {
-        tables: facts.tables,
-        twiddles: facts.twiddles,
-        kernels: facts.kernels,
-        memory: Memory { arena_bytes: facts.arena_bytes, scratch_bytes: 0 },
-        device: Some(DeviceCode { ptx: PTX.into(), cubins: names, scratch_bytes: facts.scratch_bytes }),
-        inputs: facts.inputs,
-        outputs: facts.outputs,
-    };
-    assemble(folder, input, contents, facts)
+    let device = DeviceCode { ptx: PTX.into(), cubins: names, scratch_bytes: lowered.scratch_bytes };
+    assemble(folder, input, contents, lowered, Some(device))
 }

@@ -14,21 +14,22 @@ mod tables;
 
 pub use link::shared_library;
 
-use crate::kernel_to_cpu::{self, Lowered};
-use crate::kernel_to_nvvm::{ptx::PtxError, tools::ToolError};
+use crate::{
+    host::{self, Lowered},
+    kernel_to_cpu,
+    kernel_to_nvvm::{ptx::PtxError, tools::ToolError},
+};
 use ceria_dialects::{
     bridge::{
         emit::{EmitError, Form, Target, emit_all, lower_to_llvm},
         hooks::OperationRef,
-        pass::{OptionValues, PassError, PipelineError},
+        pass::{PassError, PipelineError},
     },
     params_of,
 };
-use ceria_passes::kernel::plan_memory;
 use ceria_runtime::{
     device::runs,
     format::{
-        basis::Basis,
         linear::LinearError,
         manifest::{self, DeviceCode, FileEntry, Manifest, ManifestError, Memory, Prediction, VERSION},
     },
@@ -182,41 +183,16 @@ pub fn write(folder: &Path, input: &BundleInput<'_, '_>) -> Result<[u8; 32], Bun
         lowered = Some(facts);
     }
     let lowered = lowered.ok_or_else(|| BundleError::Program("there is no target".into()))?;
-    let facts = Facts {
-        tables: lowered.tables,
-        twiddles: lowered.twiddles,
-        kernels: lowered
-            .kernels
-            .into_iter()
-            .map(|name| manifest::Kernel { name, ..manifest::Kernel::default() })
-            .collect(),
-        memory: Memory { arena_bytes: lowered.arena_bytes, scratch_bytes: lowered.scratch_bytes },
-        device: None,
-        inputs: lowered.inputs,
-        outputs: lowered.outputs,
-    };
-    assemble(folder, input, contents, facts)
+    assemble(folder, input, contents, lowered, None)
 }
 
-/// What a lowering for any device tells of the program.
-struct Facts {
-    /// The tables' names, by number; the table of twiddles comes after them.
-    tables: Vec<String>,
-    /// The primes of the table of twiddles.
-    twiddles: Basis,
-    kernels: Vec<manifest::Kernel>,
-    memory: Memory,
-    device: Option<DeviceCode>,
-    inputs: usize,
-    outputs: usize,
-}
-
-/// Writes a bundle with this code: paths, and contents.
+/// Writes a bundle with this code: paths, and contents. `device` is what the manifest says of a device's.
 fn assemble(
     folder: &Path,
     input: &BundleInput<'_, '_>,
     mut contents: BTreeMap<String, Vec<u8>>,
-    lowered: Facts,
+    lowered: Lowered,
+    device: Option<DeviceCode>,
 ) -> Result<[u8; 32], BundleError> {
     let params =
         params_of(input.ckks).ok_or_else(|| BundleError::Program("the program has no parameters".into()))?;
@@ -244,9 +220,13 @@ fn assemble(
         params,
         inputs,
         outputs,
-        memory: lowered.memory,
+        memory: Memory {
+            arena_bytes: lowered.arena_bytes,
+            // A device's is said with its code.
+            scratch_bytes: if device.is_some() { 0 } else { lowered.scratch_bytes },
+        },
         kernels: lowered.kernels,
-        device: lowered.device,
+        device,
         prediction: input.prediction,
         op_counts: input.op_counts.clone(),
         files: contents.iter().map(|(path, bytes)| (path.clone(), FileEntry::of(bytes))).collect(),
@@ -267,13 +247,7 @@ pub(crate) fn compile(
     lanes: usize,
     entry: &str,
 ) -> Result<(Vec<Vec<u8>>, Lowered), BundleError> {
-    // SAFETY: the clone is owned by `module` and destroyed with it.
-    let module = unsafe {
-        melior::ir::Module::from_raw(mlir_sys::mlirModuleFromOperation(mlir_sys::mlirOperationClone(
-            kernel.to_raw(),
-        )))
-    };
-    plan_memory::run(module.as_operation(), &OptionValues::defaults(&[]))?;
+    let module = host::planned(kernel)?;
     let lowered = kernel_to_cpu::lower(module.as_operation(), lanes, entry)?;
     lower_to_llvm(module.as_operation())?;
     let objects = emit_all(module.as_operation(), targets, Form::Object);

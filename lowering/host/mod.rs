@@ -24,15 +24,15 @@ use ceria_dialects::{
     },
     interpret::name_of,
     kernel::model::{ArgumentKind, Kernel, TileOp},
-    params_of,
 };
 use ceria_passes::kernel::plan_memory;
 use ceria_runtime::format::{
     basis::{Basis, Prime},
+    manifest,
     params::Params,
 };
 use melior::ir::{
-    Module,
+    BlockRef, Module,
     attribute::{ArrayAttribute, DictionaryAttribute, StringAttribute},
 };
 use std::collections::BTreeSet;
@@ -63,22 +63,17 @@ impl Callee {
     }
 }
 
-/// A module of the kernel dialect, taken apart.
-pub struct Program<'c, 'a> {
-    module: OperationRef<'c, 'a>,
-    /// The kernels, in the order of the manifest.
-    pub kernels: Vec<Kernel>,
-    /// The operations of the kernels, in the same order.
-    pub kernel_ops: Vec<OperationRef<'c, 'a>>,
-    /// The tables, in the order of the manifest; the table of twiddles comes after them.
+/// What the runtime must know of a lowered program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lowered {
+    /// The kernels, by number; with what is launched for each where they are a device's.
+    pub kernels: Vec<manifest::Kernel>,
+    /// The tables' names, by number; the table of twiddles comes after them.
     pub tables: Vec<String>,
-    functions: Vec<OperationRef<'c, 'a>>,
-}
-
-/// The functions of a host program.
-pub struct HostCode {
-    /// The functions as text, to be put into a module.
-    pub text: String,
+    /// The primes of the table of twiddles, in the order of its entries.
+    pub twiddles: Basis,
+    /// Bytes of scratch memory: of each thread of a CPU, or of a device, whose launches share it.
+    pub scratch_bytes: u64,
     /// Bytes of the arena.
     pub arena_bytes: u64,
     /// Buffers that the entry takes, and those that it fills.
@@ -87,11 +82,36 @@ pub struct HostCode {
     pub outputs: usize,
 }
 
+/// The code of all kernels.
+#[derive(Clone, Debug, Default)]
+pub struct KernelsCode {
+    /// Operations as text.
+    pub text: String,
+    /// What the manifest says of the kernels, in their order.
+    pub kernels: Vec<manifest::Kernel>,
+    /// Words of scratch memory.
+    pub scratch_words: usize,
+}
+
+/// A module of the kernel dialect, taken apart.
+pub struct Program<'c, 'a> {
+    module: OperationRef<'c, 'a>,
+    callee: Callee,
+    /// The kernels, in the order of the manifest.
+    pub kernels: Vec<Kernel>,
+    /// The operations of the kernels, in the same order.
+    pub kernel_ops: Vec<OperationRef<'c, 'a>>,
+    /// The tables, in the order of the manifest; the table of twiddles comes after them.
+    tables: Vec<String>,
+    functions: Vec<OperationRef<'c, 'a>>,
+}
+
 impl<'c: 'a, 'a> Program<'c, 'a> {
     /// Takes a module apart; nothing in it may be what `callee` has no counterpart for.
-    pub fn read(module: OperationRef<'c, 'a>, params: &Params, callee: &Callee) -> Result<Self, PassError> {
+    pub fn read(module: OperationRef<'c, 'a>, params: &Params, callee: Callee) -> Result<Self, PassError> {
         let mut program = Self {
             module,
+            callee,
             kernels: Vec::new(),
             kernel_ops: Vec::new(),
             tables: Vec::new(),
@@ -130,9 +150,10 @@ impl<'c: 'a, 'a> Program<'c, 'a> {
         Basis::from_primes(primes)
     }
 
-    /// Writes the host program, which exports the function `entry`.
-    pub fn write(&self, entry: &str, callee: &Callee) -> Result<HostCode, PassError> {
-        let mut host = HostWriter::new(&self.kernels, &self.tables, callee);
+    /// Puts the code of the kernels, and the host program, which exports the function `entry`, in the place of all that
+    /// the module has. `twiddles` are the [transformed primes](Self::transformed_primes).
+    pub fn replace(self, code: KernelsCode, twiddles: Basis, entry: &str) -> Result<Lowered, PassError> {
+        let mut host = HostWriter::new(&self.kernels, &self.tables, &self.callee);
         let mut exported = None;
         for &func in &self.functions {
             host.function(func)?;
@@ -146,46 +167,35 @@ impl<'c: 'a, 'a> Program<'c, 'a> {
             .ok_or_else(|| PassError::op(&self.module, format!("has no function @{entry} to export")))?;
         let arena_bytes = frame_bytes(main)
             .ok_or_else(|| PassError::op(&main, "has no memory plan; run kernel-plan-memory before"))?;
-        Ok(HostCode { text: host.finish(), arena_bytes, inputs, outputs })
+        let text = format!("module {{\n{}{}}}\n", code.text, host.finish());
+        replace_body(self.module, &text)?;
+        Ok(Lowered {
+            kernels: code.kernels,
+            tables: self.tables,
+            twiddles,
+            scratch_bytes: code.scratch_words as u64 * manifest::WORD,
+            arena_bytes,
+            inputs,
+            outputs,
+        })
     }
 }
 
-/// A host program for a device, compiled.
-pub struct HostLibrary {
-    /// The shared library, for any x86-64: it computes addresses and little else.
-    pub code: Vec<u8>,
-    /// The kernels, in the order of their numbers.
-    pub kernels: Vec<Kernel>,
-    /// The tables' names, by number; the table of twiddles comes after them.
-    pub tables: Vec<String>,
-    /// The primes of the table of twiddles, in the order of its entries.
-    pub twiddles: Basis,
-    /// Bytes of the arena.
-    pub arena_bytes: u64,
-    /// Buffers that the entry takes, and those that it fills.
-    pub inputs: usize,
-    /// See `inputs`.
-    pub outputs: usize,
-}
-
-/// Compiles the host program of a module of kernels for a device. The module stays as it is; its memory is planned in a
-/// copy.
-pub fn compile(kernel: OperationRef<'_, '_>, entry: &str) -> Result<HostLibrary, BundleError> {
-    let params = params_of(kernel).ok_or_else(|| PassError::op(&kernel, "has no parameters"))?;
+/// A copy of a module of kernels, its memory planned.
+pub fn planned<'c>(kernel: OperationRef<'c, '_>) -> Result<Module<'c>, PassError> {
     // SAFETY: the clone is owned by `module` and destroyed with it.
     let module = unsafe {
         Module::from_raw(mlir_sys::mlirModuleFromOperation(mlir_sys::mlirOperationClone(kernel.to_raw())))
     };
     plan_memory::run(module.as_operation(), &OptionValues::defaults(&[]))?;
-    let program = Program::read(module.as_operation(), &params, &Callee::Device)?;
-    let HostCode { text, arena_bytes, inputs, outputs } = program.write(entry, &Callee::Device)?;
-    let twiddles = program.transformed_primes(&params);
-    let Program { kernels, tables, .. } = program;
-    replace_body(module.as_operation(), &format!("module {{\n{text}}}\n"))?;
-    lower_to_llvm(module.as_operation())?;
-    let object = emit(module.as_operation(), &CpuLevel::V2.target(), Form::Object)?;
-    let code = shared_library(&object)?;
-    Ok(HostLibrary { code, kernels, tables, twiddles, arena_bytes, inputs, outputs })
+    Ok(module)
+}
+
+/// Compiles the host program of a device, all that is in the module, as a shared library for any x86-64: it computes
+/// addresses and little else. The module is lowered in place.
+pub fn compile(module: OperationRef<'_, '_>) -> Result<Vec<u8>, BundleError> {
+    lower_to_llvm(module)?;
+    shared_library(&emit(module, &CpuLevel::V2.target(), Form::Object)?)
 }
 
 /// For each argument of a kernel the bytes of its buffer, 0 for a number: what the manifest says of it.
@@ -221,7 +231,7 @@ pub(crate) fn ports(func: OperationRef<'_, '_>) -> Result<(usize, usize), PassEr
 }
 
 /// Replaces everything in a module by the operations of a text.
-pub fn replace_body(module: OperationRef<'_, '_>, text: &str) -> Result<(), PassError> {
+fn replace_body(module: OperationRef<'_, '_>, text: &str) -> Result<(), PassError> {
     let context = context_of(module);
     let parsed = Module::parse(context, text).ok_or_else(|| {
         PassError::op(&module, "was lowered to text that does not parse; this is a bug of the compiler")
@@ -232,11 +242,16 @@ pub fn replace_body(module: OperationRef<'_, '_>, text: &str) -> Result<(), Pass
         unsafe { mlir_sys::mlirOperationDestroy(op.to_raw()) };
     }
     while let Some(op) = parsed.body().first_operation() {
-        // SAFETY: the operation leaves the parsed module before it is owned by the other.
-        unsafe {
-            mlir_sys::mlirOperationRemoveFromParent(op.to_raw());
-            mlir_sys::mlirBlockAppendOwnedOperation(body.to_raw(), op.to_raw());
-        }
+        move_to(op, body);
     }
     Ok(())
+}
+
+/// Moves an operation to the end of a block.
+pub(crate) fn move_to<'c>(op: OperationRef<'c, '_>, block: BlockRef<'c, '_>) {
+    // SAFETY: the operation leaves its block before the other owns it.
+    unsafe {
+        mlir_sys::mlirOperationRemoveFromParent(op.to_raw());
+        mlir_sys::mlirBlockAppendOwnedOperation(block.to_raw(), op.to_raw());
+    }
 }

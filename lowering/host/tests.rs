@@ -1,8 +1,8 @@
 //! Host programs for devices drive a device that interprets kernels, at addresses that mean nothing to this machine, and
 //! compute what programs for the CPU compute.
 
-use super::{buffer_bytes, compile};
-use crate::interpret::native::Native;
+use super::{Callee, KernelsCode, Program, buffer_bytes, compile, planned};
+use crate::interpret::native::{Machine, Native};
 use ceria_dialects::{
     bridge::{hooks::OperationRef, pass::run_pipeline},
     context,
@@ -119,7 +119,20 @@ fn on_device(
     outputs: &[usize],
     fails: Option<usize>,
 ) -> Result<(Vec<Vec<u32>>, usize), DeviceError> {
-    let host = compile(module, "main").unwrap_or_else(|e| panic!("{e}"));
+    let planned = planned(module).unwrap_or_else(|e| panic!("{e}"));
+    let program = Program::read(planned.as_operation(), params, Callee::Device).expect("the module is whole");
+    let interpreted = program.kernels.clone();
+    let launch =
+        |kernel: &Kernel| Launch { symbol: kernel.name.clone(), grid: [1, 1, 1], block: 32, shared_bytes: 0 };
+    let kernels = interpreted.iter().map(|kernel| manifest::Kernel {
+        name: kernel.name.clone(),
+        launches: vec![launch(kernel)],
+        buffers: buffer_bytes(kernel),
+    });
+    let code = KernelsCode { kernels: kernels.collect(), ..KernelsCode::default() };
+    let twiddles = program.transformed_primes(params);
+    let host = program.replace(code, twiddles, "main").unwrap_or_else(|e| panic!("{e}"));
+    let code = compile(planned.as_operation()).unwrap_or_else(|e| panic!("{e}"));
     let mut tables: Vec<(Vec<u32>, bool)> = Vec::new();
     for name in &host.tables {
         let op = symbol(module, name).expect("the table is in the module");
@@ -134,17 +147,6 @@ fn on_device(
         twiddles::fill(q, params.log_n, words);
     }
     tables.push((roots, false));
-    let launch =
-        |kernel: &Kernel| Launch { symbol: kernel.name.clone(), grid: [1, 1, 1], block: 32, shared_bytes: 0 };
-    let kernels = host
-        .kernels
-        .iter()
-        .map(|kernel| manifest::Kernel {
-            name: kernel.name.clone(),
-            launches: vec![launch(kernel)],
-            buffers: buffer_bytes(kernel),
-        })
-        .collect();
     let memory = DeviceMemory {
         arena_bytes: host.arena_bytes,
         scratch_bytes: 0,
@@ -153,13 +155,13 @@ fn on_device(
         outputs: outputs.to_vec(),
     };
     let device = Interpreted {
-        kernels: host.kernels.iter().map(|kernel| (kernel.name.clone(), kernel.clone())).collect(),
+        kernels: interpreted.into_iter().map(|kernel| (kernel.name.clone(), kernel)).collect(),
         fails,
         ..Interpreted::default()
     };
-    let mut executor = DeviceExecutor::new(device, &host.code, kernels, &memory)?;
-    for (words, index) in tables {
-        executor.add_table(buffer(&words), index)?;
+    let mut executor = DeviceExecutor::new(device, &code, host.kernels, memory)?;
+    for (words, _) in tables {
+        executor.add_table(buffer(&words))?;
     }
     let inputs: Vec<&[u32]> = inputs.iter().map(Vec::as_slice).collect();
     let mut results: Vec<Buffer> = outputs.iter().map(|&words| Buffer::new(words)).collect();
@@ -178,7 +180,8 @@ fn check(seed: u64, loops: usize) {
     let pipeline = "poly-expand-keyswitch,canonicalize,cse,poly-to-kernel";
     run_pipeline(&module.as_operation(), pipeline).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let module = module.as_operation();
-    let mut native = Native::compile(module, "main", &RandomMaterial).unwrap_or_else(|e| panic!("{e}"));
+    let mut native =
+        Native::compile(&Machine::Cpu, module, "main", &RandomMaterial).unwrap_or_else(|e| panic!("{e}"));
     // Any word below all primes is canonical.
     let least = params.q.iter().chain(&params.p).copied().min().expect("there are primes");
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

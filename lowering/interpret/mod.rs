@@ -290,7 +290,7 @@ fn encrypted(
     let text = (TO_KERNEL.text)(&OptionValues::defaults(TO_KERNEL.options)).map_err(CompileError::Pass)?;
     run_pipeline(&lowered.as_operation(), &text)?;
     for_client((ckks, entry), root(&lowered), inputs, weights, |material, arguments, _| {
-        Native::compile_for(machine, root(&lowered), entry, material)?.run(&arguments)
+        Native::compile(machine, root(&lowered), entry, material)?.run(&arguments)
     })
 }
 
@@ -421,6 +421,6 @@ fn compiled(
     if Level::of(function(request.module, request.entry)?) == Level::Poly {
         run_pipeline(&lowered.as_operation(), "poly-expand-keyswitch,canonicalize,cse,poly-to-kernel")?;
     }
-    let results = Native::compile_for(machine, root(&lowered), request.entry, material)?.run(&words)?;
+    let results = Native::compile(machine, root(&lowered), request.entry, material)?.run(&words)?;
     Ok(results.into_iter().map(Value::Words).collect())
 }

@@ -4,7 +4,6 @@
 use super::RunError;
 use crate::{
     bundle::{self, device},
-    host,
     kernel_to_nvvm::{
         emulator::{Emulated, EmulatorError, Mode},
         schedule::Schedule,
@@ -55,17 +54,8 @@ enum Engine {
 const LANES: usize = 8;
 
 impl Native {
-    /// Compiles a function of a module of kernels, which stays as it is, for this CPU, and fills its tables.
-    pub fn compile(
-        module: OperationRef<'_, '_>,
-        entry: &str,
-        material: &dyn Material,
-    ) -> Result<Self, RunError> {
-        Self::compile_for(&Machine::Cpu, module, entry, material)
-    }
-
     /// Compiles a function of a module of kernels, which stays as it is, and fills its tables.
-    pub fn compile_for(
+    pub fn compile(
         machine: &Machine,
         module: OperationRef<'_, '_>,
         entry: &str,
@@ -173,24 +163,24 @@ impl Source<'_, '_, '_> {
         mode: Mode,
         schedule: &Schedule,
     ) -> Result<Native, RunError> {
-        let (lowered, facts) = device::lowered(self.module, schedule, entry)?;
-        let program = host::compile(self.module, entry)?;
+        let (code, lowered) = device::lowered(self.module, schedule, entry)?;
         // SAFETY: the op is the module's and lives as long.
-        let root = unsafe { OperationRef::from_raw(lowered.as_operation().to_raw()) };
+        let root = unsafe { OperationRef::from_raw(code.as_operation().to_raw()) };
         let device = Emulated::new(root, mode)?;
-        let tables = self.tables(&facts.tables, &facts.twiddles)?;
-        let outputs = inputs.split_off(facts.inputs.min(inputs.len()));
+        let host = device::host_code(root)?;
+        let tables = self.tables(&lowered.tables, &lowered.twiddles)?;
+        let outputs = inputs.split_off(lowered.inputs.min(inputs.len()));
         let sizes = tables.iter().map(|(words, index)| TableSize::device(words.words().len(), *index));
         let memory = DeviceMemory {
-            arena_bytes: facts.arena_bytes,
-            scratch_bytes: facts.scratch_bytes,
+            arena_bytes: lowered.arena_bytes,
+            scratch_bytes: lowered.scratch_bytes,
             tables: sizes.collect(),
             inputs: inputs.clone(),
             outputs: outputs.clone(),
         };
-        let mut executor = DeviceExecutor::new(device, &program.code, facts.kernels, &memory)?;
-        for (words, index) in tables {
-            executor.add_table(words, index)?;
+        let mut executor = DeviceExecutor::new(device, &host, lowered.kernels, memory)?;
+        for (words, _) in tables {
+            executor.add_table(words)?;
         }
         Ok(Native { engine: Engine::Emulated(Box::new(executor)), inputs, outputs })
     }

@@ -408,13 +408,6 @@ impl Code {
         self.located(format_args!("gpu.barrier"));
     }
 
-    /// Calls a function with a result.
-    pub fn call_for(&mut self, name: &str, arguments: &[Value], ty: Type) -> Value {
-        let values: Vec<String> = arguments.iter().map(Value::to_string).collect();
-        let types: Vec<String> = arguments.iter().map(|v| v.ty.to_string()).collect();
-        self.op(ty, format_args!("llvm.call @{name}({}) : ({}) -> {ty}", values.join(", "), types.join(", ")))
-    }
-
     /// Calls a function without results.
     pub fn call(&mut self, name: &str, arguments: &[Value]) {
         let values: Vec<String> = arguments.iter().map(Value::to_string).collect();

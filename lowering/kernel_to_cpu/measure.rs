@@ -9,11 +9,13 @@ use ceria_dialects::{
     },
     context,
 };
-use ceria_runtime::format::{
-    primes::{inverse_mod_word, ntt_primes_below},
-    twiddles,
+use ceria_runtime::{
+    device::{DeviceError, LoadedCode},
+    format::{
+        primes::{inverse_mod_word, ntt_primes_below},
+        twiddles,
+    },
 };
-use libloading::Library;
 use melior::ir::Module;
 use std::time::{Duration, Instant};
 
@@ -34,11 +36,11 @@ pub fn transform_speed(log_n: u32) -> Result<TransformSpeed, BundleError> {
     let n = 1usize << log_n;
     let transform = Transform { n, lanes: 8.min(n / 2), range: Range::Lazy };
     let library = compile(&transform)?;
-    let loaded = |e: libloading::Error| BundleError::Link(e.to_string());
+    let loaded = |e: DeviceError| BundleError::Link(e.to_string());
     // SAFETY: the functions have these types, see `Transform`.
     let (forward, inverse) = unsafe {
-        let forward = *library.get::<Forward>(transform.forward_name().as_bytes()).map_err(loaded)?;
-        let inverse = *library.get::<Inverse>(transform.inverse_name().as_bytes()).map_err(loaded)?;
+        let forward = *library.get::<Forward>(&transform.forward_name()).map_err(loaded)?;
+        let inverse = *library.get::<Inverse>(&transform.inverse_name()).map_err(loaded)?;
         (forward, inverse)
     };
     let q = ntt_primes_below(Range::Lazy.bound(), log_n).next();
@@ -61,19 +63,15 @@ pub fn transform_speed(log_n: u32) -> Result<TransformSpeed, BundleError> {
     })
 }
 
-fn compile(transform: &Transform) -> Result<Library, BundleError> {
+fn compile(transform: &Transform) -> Result<LoadedCode, BundleError> {
     let text = format!("module {{\n{}{}}}\n", transform.forward(), transform.inverse());
     let context = context();
     let module = Module::parse(&context, &text.replace("llvm.func internal", "llvm.func"))
         .ok_or_else(|| PassError::new("a transform's code does not parse"))?;
     lower_to_llvm(module.as_operation())?;
     let object = emit(module.as_operation(), &Target::x86_64_v3(), Form::Object)?;
-    let failed = |e: &dyn std::fmt::Display| BundleError::Link(e.to_string());
-    let folder = tempfile::tempdir().map_err(|e| failed(&e))?;
-    let path = folder.path().join("transform.so");
-    std::fs::write(&path, shared_library(&object)?).map_err(|e| failed(&e))?;
     // SAFETY: the library was made just now and has no initialisers.
-    unsafe { Library::new(&path) }.map_err(|e| failed(&e))
+    unsafe { LoadedCode::load(&shared_library(&object)?) }.map_err(|e| BundleError::Link(e.to_string()))
 }
 
 fn best(mut run: impl FnMut()) -> Duration {

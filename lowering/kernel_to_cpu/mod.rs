@@ -25,7 +25,7 @@ pub mod sums;
 #[cfg(test)]
 mod tests;
 
-use crate::host::{self, Callee};
+use crate::host::{self, Callee, KernelsCode, Lowered};
 use arithmetic::Range;
 use ceria_dialects::{
     PARAMS,
@@ -33,9 +33,10 @@ use ceria_dialects::{
         hooks::OperationRef,
         pass::{OptionValues, PassDescriptor, PassError, PassOption},
     },
+    kernel::model::Kernel,
     params_of,
 };
-use ceria_runtime::format::basis::Basis;
+use ceria_runtime::format::manifest;
 use kernels::Machine;
 use std::collections::BTreeSet;
 
@@ -81,35 +82,16 @@ fn run(module: OperationRef<'_, '_>, options: &OptionValues) -> Result<(), PassE
     lower(module, lanes, options.text("entry")).map(drop)
 }
 
-/// What the runtime must know of a lowered program.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lowered {
-    /// The kernels' names, by number.
-    pub kernels: Vec<String>,
-    /// The tables' names, by number; the table of twiddles comes after them.
-    pub tables: Vec<String>,
-    /// The primes of the table of twiddles, in the order of its entries.
-    pub twiddles: Basis,
-    /// Bytes of scratch memory a thread.
-    pub scratch_bytes: u64,
-    /// Bytes of the arena.
-    pub arena_bytes: u64,
-    /// Buffers that the entry takes, and those that it fills.
-    pub inputs: usize,
-    /// See `inputs`.
-    pub outputs: usize,
-}
-
 /// Lowers a module in place. `entry` is the function to export.
 pub fn lower(module: OperationRef<'_, '_>, lanes: usize, entry: &str) -> Result<Lowered, PassError> {
     let params =
         params_of(module).ok_or_else(|| PassError::op(&module, format!("has no attribute `{PARAMS}`")))?;
     let callee = Callee::Cpu { prefix: KERNEL_PREFIX, calls: kernels::calls };
-    let program = host::Program::read(module, &params, &callee)?;
+    let program = host::Program::read(module, &params, callee)?;
     let twiddles = program.transformed_primes(&params);
     let machine = Machine { lanes, twiddles: params.primes(&twiddles) };
 
-    let mut text = String::from("module {\n");
+    let mut text = String::new();
     let mut scratch_words = 0;
     let mut transforms = BTreeSet::new();
     let mut conversions = BTreeSet::new();
@@ -134,18 +116,8 @@ pub fn lower(module: OperationRef<'_, '_>, lanes: usize, entry: &str) -> Result<
         text += &conversion::function(params.n(), machine.lanes, group);
     }
     text += &kernels;
-    let code = program.write(entry, &callee)?;
-    text += &code.text;
-    text += "}\n";
-    let lowered = Lowered {
-        kernels: program.kernels.iter().map(|kernel| kernel.name.clone()).collect(),
-        tables: program.tables.clone(),
-        twiddles,
-        scratch_bytes: scratch_words as u64 * 4,
-        arena_bytes: code.arena_bytes,
-        inputs: code.inputs,
-        outputs: code.outputs,
-    };
-    host::replace_body(module, &text)?;
-    Ok(lowered)
+    let named =
+        |kernel: &Kernel| manifest::Kernel { name: kernel.name.clone(), ..manifest::Kernel::default() };
+    let kernels = program.kernels.iter().map(named).collect();
+    program.replace(KernelsCode { text, kernels, scratch_words }, twiddles, entry)
 }

@@ -14,14 +14,13 @@ use ceria_dialects::{
     context,
     kernel::model::{ArgumentKind, Kernel},
 };
-use ceria_runtime::format::abi::KernelFn;
-use libloading::Library;
+use ceria_runtime::{device::LoadedCode, format::abi::KernelFn};
 use melior::ir::Module;
 
 /// A word that is no residue, beyond the scratch memory that a kernel asked for.
 const GUARD: u32 = 0xdead_beef;
 
-fn compile(cases: &[Case], n: usize, machine: &Machine, target: &Target) -> Library {
+fn compile(cases: &[Case], n: usize, machine: &Machine, target: &Target) -> LoadedCode {
     let mut text = String::from("module {\n");
     for range in Range::ALL {
         let transform = machine.transform(n, range);
@@ -38,15 +37,12 @@ fn compile(cases: &[Case], n: usize, machine: &Machine, target: &Target) -> Libr
     let module = Module::parse(&context, &text).expect("generated code parses");
     lower_to_llvm(module.as_operation()).expect("generated code lowers");
     let object = emit(module.as_operation(), target, Form::Object).expect("generated code is emitted");
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("kernels.so");
-    std::fs::write(&path, shared_library(&object).expect("generated code links"))
-        .expect("the library is written");
+    let library = shared_library(&object).expect("generated code links");
     // SAFETY: the library was made from kernels just now and has no initialisers.
-    unsafe { Library::new(&path) }.expect("generated code loads")
+    unsafe { LoadedCode::load(&library) }.expect("generated code loads")
 }
 
-fn compiled(case: &Case, library: &Library, scratch_words: usize, twiddles: &[u32]) -> Vec<Vec<u32>> {
+fn compiled(case: &Case, library: &LoadedCode, scratch_words: usize, twiddles: &[u32]) -> Vec<Vec<u32>> {
     let mut operands = case.operands.clone();
     let Kernel { name, arguments, .. } = &case.kernel;
     let mut slots: Vec<u64> = operands
@@ -61,7 +57,7 @@ fn compiled(case: &Case, library: &Library, scratch_words: usize, twiddles: &[u3
     let mut scratch = vec![GUARD; scratch_words + 64];
     // SAFETY: the function was generated for these arguments; calls may be made in any order, here backwards.
     unsafe {
-        let function = *library.get::<KernelFn>(name.as_bytes()).expect("the kernel is exported");
+        let function = *library.get::<KernelFn>(name).expect("the kernel is exported");
         for call in (0..calls(&case.kernel) as u64).rev() {
             function(slots.as_ptr(), call, scratch.as_mut_ptr());
         }

@@ -6,8 +6,8 @@
 
 use super::predict::Region;
 use ceria_runtime::{
-    device::{Buffer, Bundle, Device, DeviceError, DeviceExecutor, DeviceMemory, Stay, TableSize},
-    format::manifest::{Launch, Manifest, Port, TableContent},
+    device::{Buffer, Bundle, Device, DeviceError, DeviceExecutor, DeviceMemory, Stay},
+    format::manifest::{Launch, Manifest, TableContent},
 };
 use indexmap::IndexMap;
 
@@ -38,20 +38,10 @@ pub struct Recording {
 /// Runs the host program of a bundle with code for GPUs.
 pub fn record(bundle: &Bundle) -> Result<Recording, DeviceError> {
     let manifest = &bundle.manifest;
-    let scratch_bytes = manifest.device.as_ref().map_or(0, |device| device.scratch_bytes);
-    let words = |ports: &[Port]| -> Vec<usize> {
-        let all = ports.iter().flat_map(|port| (0..port.polynomials()).map(move |_| port));
-        all.map(|port| port.polynomial_words(&manifest.params) as usize).collect()
-    };
-    let memory = DeviceMemory {
-        arena_bytes: manifest.memory.arena_bytes,
-        scratch_bytes,
-        tables: manifest.tables.iter().map(TableSize::of).collect::<Result<_, _>>()?,
-        inputs: words(&manifest.inputs),
-        outputs: words(&manifest.outputs),
-    };
+    let memory = DeviceMemory::of(manifest)?;
     let code = bundle.read(bundle.host_code()?)?;
-    let mut executor = DeviceExecutor::new(Recorder::default(), &code, manifest.kernels.clone(), &memory)?;
+    let (recorder, kernels) = (Recorder::default(), manifest.kernels.clone());
+    let mut executor = DeviceExecutor::new(recorder, &code, kernels, memory.clone())?;
     fill(&mut executor, manifest, &memory)?;
     let inputs: Vec<Buffer> = memory.inputs.iter().map(|&words| Buffer::new(words)).collect();
     let inputs: Vec<&[u32]> = inputs.iter().map(Buffer::words).collect();
@@ -74,7 +64,7 @@ fn fill(
             words.words_mut().iter_mut().zip(values).for_each(|(word, value)| *word = *value);
         }
         executor.device().streamed = size.stay != Stay::Never;
-        executor.add_table(words, size.index)?;
+        executor.add_table(words)?;
     }
     Ok(())
 }

@@ -30,11 +30,9 @@ pub mod tile;
 pub mod tools;
 pub mod transform;
 
-//#[cfg(test)]
-//mod tests;
-
-use crate::host::{self, Callee};
+use crate::host::{self, Callee, KernelsCode, Lowered};
 use crate::kernel_to_cpu::{
+    arithmetic::Range,
     code::{Code, Type, Value},
     constants::TileConstants,
 };
@@ -44,18 +42,14 @@ use ceria_dialects::{
         hooks::{BlockLike, OperationLike, OperationRef, RegionLike},
         pass::{OptionValues, PassDescriptor, PassError},
     },
-    interpret::name_of,
     kernel::model::{Kernel, TileOp},
     params_of,
 };
-use ceria_runtime::format::{
-    basis::Basis,
-    manifest::{self, Launch},
-};
+use ceria_runtime::format::manifest::{self, Launch};
 use conversion::{Conversion, Groups, Target};
 use plan::{Plan, Root, Work};
 use schedule::{OPTIONS, Phase, Schedule};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use tile::{Context, Frame, Section, Words};
 use transform::Transform;
 
@@ -106,82 +100,34 @@ fn run(module: OperationRef<'_, '_>, options: &OptionValues) -> Result<(), PassE
     lower(module, &Schedule::from_options(options)?, options.text("entry")).map(drop)
 }
 
-/// What the runtime must know of a program lowered for a device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceLowered {
-    /// The kernels by number, with what is launched for each.
-    pub kernels: Vec<manifest::Kernel>,
-    /// The tables' names, by number; the table of twiddles comes after them.
-    pub tables: Vec<String>,
-    /// The primes of the table of twiddles, in the order of its entries.
-    pub twiddles: Basis,
-    /// Bytes of the device's scratch memory, which launches share.
-    pub scratch_bytes: u64,
-    /// Bytes of the arena.
-    pub arena_bytes: u64,
-    /// Buffers that the entry takes, and those that it fills.
-    pub inputs: usize,
-    /// See `inputs`.
-    pub outputs: usize,
-}
-
 /// Lowers a module in place. `entry` is the function to export.
-pub fn lower(
-    module: OperationRef<'_, '_>,
-    schedule: &Schedule,
-    entry: &str,
-) -> Result<DeviceLowered, PassError> {
+pub fn lower(module: OperationRef<'_, '_>, schedule: &Schedule, entry: &str) -> Result<Lowered, PassError> {
     let params =
         params_of(module).ok_or_else(|| PassError::op(&module, format!("has no attribute `{PARAMS}`")))?;
-    let program = host::Program::read(module, &params, &Callee::Device)?;
+    let program = host::Program::read(module, &params, Callee::Device)?;
     let twiddles = program.transformed_primes(&params);
     let primes = params.primes(&twiddles);
-    let locations = locations(module)?;
-    let mut text = format!("module attributes {{gpu.container_module}} {{\ngpu.module @{MODULE} {{\n");
-    let mut kernels = Vec::new();
-    let mut scratch_words = 0;
-    for kernel in &program.kernels {
-        let none = Vec::new();
-        let code = generate(kernel, schedule, &primes, locations.get(&kernel.name).unwrap_or(&none));
-        text += &code.text;
-        scratch_words = scratch_words.max(code.scratch_words);
+    let mut all = KernelsCode { text: format!("gpu.module @{MODULE} {{\n"), ..KernelsCode::default() };
+    for (kernel, &op) in program.kernels.iter().zip(&program.kernel_ops) {
+        let code = generate(kernel, schedule, &primes, &locations(op)?);
+        all.text += &code.text;
+        all.scratch_words = all.scratch_words.max(code.scratch_words);
         let buffers = host::buffer_bytes(kernel);
-        kernels.push(manifest::Kernel { name: kernel.name.clone(), launches: code.launches, buffers });
+        all.kernels.push(manifest::Kernel { name: kernel.name.clone(), launches: code.launches, buffers });
     }
-    text += "}\n";
-    let code = program.write(entry, &Callee::Device)?;
-    text += &code.text;
-    text += "}\n";
-    let lowered = DeviceLowered {
-        kernels,
-        tables: program.tables.clone(),
-        twiddles,
-        scratch_bytes: scratch_words as u64 * manifest::WORD,
-        arena_bytes: code.arena_bytes,
-        inputs: code.inputs,
-        outputs: code.outputs,
-    };
-    host::replace_body(module, &text)?;
-    Ok(lowered)
+    all.text += "}\n";
+    program.replace(all, twiddles, entry)
 }
 
-/// The locations of kernels' operations, by the kernel's name, as text.
-fn locations(module: OperationRef<'_, '_>) -> Result<BTreeMap<String, Vec<String>>, PassError> {
-    let mut all = BTreeMap::new();
-    let mut next = module.region(0)?.first_block().and_then(|block| block.first_operation());
+/// The locations of a kernel's operations, as text.
+fn locations(kernel: OperationRef<'_, '_>) -> Result<Vec<String>, PassError> {
+    let mut list = Vec::new();
+    let mut next = kernel.region(0)?.first_block().and_then(|block| block.first_operation());
     while let Some(op) = next {
-        if name_of(op) == "kernel.func" {
-            let mut list = Vec::new();
-            let mut inner = op.region(0)?.first_block().and_then(|block| block.first_operation());
-            while let Some(op) = inner {
-                list.push(op.location().to_string());
-                inner = op.next_in_block();
-            }
-            all.insert(host::symbol_name(op), list);
-        }
+        list.push(op.location().to_string());
         next = op.next_in_block();
     }
-    Ok(all)
+    Ok(list)
 }
 
 /// A kernel's code.
@@ -322,7 +268,7 @@ impl<'w> Writer<'w> {
                 frame.by_range(code, write);
             } else {
                 // Without sums of products the code is the same for all primes.
-                write(&mut frame, code, crate::kernel_to_cpu::arithmetic::Range::Strict);
+                write(&mut frame, code, Range::Strict);
             }
         });
     }

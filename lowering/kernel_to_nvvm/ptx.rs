@@ -5,6 +5,7 @@
 //! for NVIDIA devices do the work; what is added here are the bodies of the named device functions.
 
 use super::MODULE;
+use crate::host::{move_to, symbol_name};
 use ceria_dialects::{
     bridge::{
         emit::{EmitError, Form, Target, emit},
@@ -165,18 +166,18 @@ pub fn ptx(module: OperationRef<'_, '_>, arch: Arch) -> Result<String, PtxError>
     let mut next = first_in(lowered)?;
     while let Some(op) = next {
         next = op.next_in_block();
-        let name = crate::host::symbol_name(op);
+        let name = symbol_name(op);
         if name.starts_with("ceria.") {
             used.push(name);
         } else {
-            move_to(op, &flat);
+            move_to(op, flat.body());
         }
     }
     let mut next = intrinsics.body().first_operation();
     while let Some(op) = next {
         next = op.next_in_block();
-        if used.contains(&crate::host::symbol_name(op)) {
-            move_to(op, &flat);
+        if used.contains(&symbol_name(op)) {
+            move_to(op, flat.body());
         }
     }
     let target = Target {
@@ -215,14 +216,6 @@ llvm.func internal @ceria.load_streaming.w(%p: !llvm.ptr<1>) -> i32 attributes {
 }
 }"#;
 
-fn move_to(op: OperationRef<'_, '_>, module: &Module<'_>) {
-    // SAFETY: the operation leaves its block before the other owns it.
-    unsafe {
-        mlir_sys::mlirOperationRemoveFromParent(op.to_raw());
-        mlir_sys::mlirBlockAppendOwnedOperation(module.body().to_raw(), op.to_raw());
-    }
-}
-
 fn first_in<'c, 'a>(op: OperationRef<'c, 'a>) -> Result<Option<OperationRef<'c, 'a>>, PassError> {
     // SAFETY: the operation is owned by the block, which outlives what is done with it.
     let first = op.region(0)?.first_block().and_then(|block| block.first_operation());
@@ -233,7 +226,7 @@ fn first_in<'c, 'a>(op: OperationRef<'c, 'a>) -> Result<Option<OperationRef<'c, 
 pub fn device_module<'c, 'a>(module: OperationRef<'c, 'a>) -> Option<OperationRef<'c, 'a>> {
     let mut next = first_in(module).ok()?;
     while let Some(op) = next {
-        if name_of(op) == "gpu.module" && crate::host::symbol_name(op) == MODULE {
+        if name_of(op) == "gpu.module" && symbol_name(op) == MODULE {
             return Some(op);
         }
         next = op.next_in_block();

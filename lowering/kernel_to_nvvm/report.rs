@@ -127,18 +127,6 @@ pub struct FunctionReport {
     pub table_bytes: f64,
 }
 
-impl FunctionReport {
-    /// Whether the program spends more than this part of its time in it.
-    pub fn is_hot(&self, report: &Report, part: f64) -> bool {
-        self.total_ms > part * report.predicted_ms
-    }
-
-    /// Whether values go to memory for want of registers.
-    pub fn spills(&self) -> bool {
-        self.spills.iter().any(|&bytes| bytes > 0)
-    }
-}
-
 impl Report {
     /// Assembles the kernels of a bundle for a device and follows its launches.
     pub fn of(bundle: &Bundle, device: &'static Device) -> Result<Self, ReportError> {

@@ -134,6 +134,13 @@ impl Block<'_, '_> {
         layout.registers.iter().map(|&bit| self.phase.limb_bit(bit)).collect()
     }
 
+    /// Where a thread's words lie in the row between the two functions.
+    fn middle(&mut self, code: &mut Code, base: Value) -> Value {
+        let row = self.frame.context.plan.middle_row();
+        let row = self.frame.scratch_row(code, row);
+        code.word_at(row, base)
+    }
+
     fn read(&mut self, code: &mut Code, layout: &Layout, from: End, input: Tile) -> Vec<Value> {
         let base = self.limb_base(code, layout);
         let limb_bits = self.limb_bits(layout);
@@ -149,9 +156,7 @@ impl Block<'_, '_> {
                 }
             }
             End::Middle => {
-                let row = self.frame.context.plan.middle_row();
-                let row = self.frame.scratch_row(code, row);
-                let row = code.word_at(row, base);
+                let row = self.middle(code, base);
                 for (registers, _) in vectors {
                     let at = code.word_after(row, spread(registers.start, &limb_bits));
                     values.extend(load_words(code, at, registers.len(), false));
@@ -185,9 +190,7 @@ impl Block<'_, '_> {
                 }
             }
             End::Middle => {
-                let row = self.frame.context.plan.middle_row();
-                let row = self.frame.scratch_row(code, row);
-                let row = code.word_at(row, base);
+                let row = self.middle(code, base);
                 for (registers, _) in vectors {
                     let at = code.word_after(row, spread(registers.start, &limb_bits));
                     let words = code.pack(&values[registers]);

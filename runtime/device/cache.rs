@@ -19,6 +19,7 @@
 //! A client's keys in a cache are no secret, but they say who the client is: the folder is its owner's only.
 
 use super::{error::DeviceError, memory::Buffer};
+use crate::client::files::Words;
 use memmap2::{Mmap, MmapMut};
 use sha2::{Digest, Sha256};
 use std::{
@@ -26,6 +27,7 @@ use std::{
     io,
     os::{fd::AsRawFd, unix::fs::DirBuilderExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 const MAGIC: &[u8; 8] = b"\x89CERIAT\n";
@@ -33,15 +35,20 @@ const VERSION: u32 = 1;
 /// The words begin here, at a multiple of the alignment that programs expect.
 const HEADER: usize = 128;
 
-/// Tables of fewer bytes are built faster than they are found.
-pub const SMALLEST: usize = 1 << 20;
+/// Tables of fewer bytes are not kept.
+const SMALLEST: u64 = 1 << 20;
+
+/// Whether a table of so many bytes is kept: smaller ones are built faster than they are found.
+pub fn keeps(bytes: u64) -> bool {
+    bytes >= SMALLEST
+}
 
 /// A table's words.
 pub enum TableWords {
     /// In memory of its own.
     Built(Buffer),
-    /// In a mapped file.
-    Mapped(MappedTable),
+    /// In a file of a cache.
+    Kept(Words),
 }
 
 impl From<Buffer> for TableWords {
@@ -60,22 +67,8 @@ impl TableWords {
     pub fn words(&self) -> &[u32] {
         match self {
             Self::Built(buffer) => buffer.words(),
-            Self::Mapped(table) => table.words(),
+            Self::Kept(words) => words,
         }
-    }
-}
-
-/// The words of a mapped file.
-pub struct MappedTable {
-    file: Mmap,
-    count: usize,
-}
-
-impl MappedTable {
-    fn words(&self) -> &[u32] {
-        let pointer = self.file[HEADER..].as_ptr().cast::<u32>();
-        // SAFETY: the file is as long as its header says, which `open` saw, and mappings begin at pages.
-        unsafe { std::slice::from_raw_parts(pointer, self.count) }
     }
 }
 
@@ -96,14 +89,16 @@ impl TableCache {
     /// The table of this identity, from its file if there is one.
     pub fn get(&self, identity: &[u8; 32], count: usize) -> Option<TableWords> {
         let file = File::open(self.path(identity)).ok()?;
-        // SAFETY: words of a file that is changed later make results wrong, as anybody can who owns the folder; a file that
-        // is truncated ends the process, as it ends any that maps files.
+        // SAFETY: what follows from a file that others change is said where such words are defined.
         let file = unsafe { Mmap::map(&file) }.ok()?;
         let header = file.get(..HEADER)?;
         let expected = header_of(identity, count, header.get(56..88)?);
         let bytes = file.get(HEADER..)?;
         let whole = header == expected && bytes.len() == count.checked_mul(4)?;
-        (whole && hash(bytes) == header[56..88]).then_some(TableWords::Mapped(MappedTable { file, count }))
+        if !whole || hash(bytes) != header[56..88] {
+            return None;
+        }
+        mapped(file, count)
     }
 
     /// Builds a table of zeros with `fill` in a file of the cache, and maps it.
@@ -131,12 +126,17 @@ impl TableCache {
         let file = temporary.persist(&path).map_err(|error| failed(error.error))?;
         // SAFETY: as in `get`.
         let file = unsafe { Mmap::map(&file) }.map_err(failed)?;
-        Ok(TableWords::Mapped(MappedTable { file, count }))
+        mapped(file, count).ok_or_else(|| failed(io::ErrorKind::UnexpectedEof.into()))
     }
 
     fn path(&self, identity: &[u8; 32]) -> PathBuf {
         self.folder.join(format!("{}.table", crate::format::manifest::hex(identity)))
     }
+}
+
+/// The words of a file.
+fn mapped(file: Mmap, count: usize) -> Option<TableWords> {
+    Words::map(&Arc::new(file), HEADER, count).map(TableWords::Kept)
 }
 
 /// Makes a file so long, with room for it on the disk: writing to a mapping that finds none would end the process.

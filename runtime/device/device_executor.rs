@@ -20,7 +20,7 @@ use super::{
 };
 use crate::format::{
     abi::{KernelFn, Runtime},
-    manifest::Kernel,
+    manifest::{Kernel, Manifest, Port},
 };
 use std::{cell::RefCell, ffi::c_void, time::Instant};
 
@@ -42,12 +42,31 @@ pub struct DeviceMemory {
     pub outputs: Vec<usize>,
 }
 
+impl DeviceMemory {
+    /// That of a bundle's program.
+    pub fn of(manifest: &Manifest) -> Result<Self, DeviceError> {
+        let words = |ports: &[Port]| -> Vec<usize> {
+            let polynomials = ports.iter().flat_map(|port| (0..port.polynomials()).map(move |_| port));
+            polynomials.map(|port| port.polynomial_words(&manifest.params) as usize).collect()
+        };
+        Ok(Self {
+            arena_bytes: manifest.memory.arena_bytes,
+            scratch_bytes: manifest.device.as_ref().map_or(0, |device| device.scratch_bytes),
+            tables: manifest.tables.iter().map(TableSize::of).collect::<Result<_, _>>()?,
+            inputs: words(&manifest.inputs),
+            outputs: words(&manifest.outputs),
+        })
+    }
+}
+
 /// A compiled host program and a device, ready to run.
 pub struct DeviceExecutor<D> {
     device: D,
     code: HostProgram,
     kernels: Vec<Kernel>,
     placement: Placement,
+    sizes: Vec<TableSize>,
+    /// Addresses of the tables that are in their places.
     tables: Vec<u64>,
     /// Copies of the tables that the program reads, with their addresses.
     index: Vec<(u64, TableWords)>,
@@ -66,7 +85,7 @@ impl<D: Device> DeviceExecutor<D> {
         mut device: D,
         code: &[u8],
         kernels: Vec<Kernel>,
-        memory: &DeviceMemory,
+        memory: DeviceMemory,
     ) -> Result<Self, DeviceError> {
         let code = HostProgram::load(code)?;
         let buffers = memory.inputs.iter().chain(&memory.outputs);
@@ -101,6 +120,7 @@ impl<D: Device> DeviceExecutor<D> {
             kernels,
             placement,
             tables: Vec::with_capacity(memory.tables.len()),
+            sizes: memory.tables,
             index: Vec::new(),
             arena,
             scratch,
@@ -110,10 +130,11 @@ impl<D: Device> DeviceExecutor<D> {
         })
     }
 
-    /// Puts the next table in its place. `index` says that the program reads it.
-    pub fn add_table(&mut self, words: impl Into<TableWords>, index: bool) -> Result<(), DeviceError> {
+    /// Puts the next table in its place.
+    pub fn add_table(&mut self, words: impl Into<TableWords>) -> Result<(), DeviceError> {
         let words = words.into();
-        let on_host = self.placement.on_host.get(self.tables.len()).copied().unwrap_or(false);
+        let number = self.tables.len();
+        let on_host = self.placement.on_host.get(number).copied().unwrap_or(false);
         let address = if on_host {
             self.device.share(words.words())?
         } else {
@@ -122,7 +143,7 @@ impl<D: Device> DeviceExecutor<D> {
             address
         };
         self.tables.push(address);
-        if index {
+        if self.sizes.get(number).is_some_and(|size| size.index) {
             self.index.push((address, words));
         }
         Ok(())

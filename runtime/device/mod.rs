@@ -30,6 +30,7 @@ pub use cuda::{CudaDevice, CudaOptions, devices, require_driver};
 pub use device_executor::{DeviceExecutor, DeviceMemory};
 pub use error::DeviceError;
 pub use executor::{Executor, RunReport};
+pub use library::LoadedCode;
 pub use measure::{Measurement, Trial, measure, median_and_least};
 pub use memory::Buffer;
 pub use placement::{Placement, Stay, TableSize};

@@ -8,7 +8,6 @@ use super::{
     error::DeviceError,
     executor::{Executor, RunReport},
     memory::{Buffer, available},
-    placement::TableSize,
     tables::{self, Sources},
     test_data::TestData,
 };
@@ -17,7 +16,7 @@ use crate::{
         Ciphertext, Context,
         files::{Ciphertexts, EvalKeys, Hash},
     },
-    format::manifest::{DeviceCode, Manifest, Port, TableContent},
+    format::manifest::{DeviceCode, Manifest, Memory, Port, Table},
 };
 use safetensors::SafeTensors;
 use std::path::PathBuf;
@@ -103,8 +102,8 @@ impl Program {
         let cache = cache.as_ref().map(|cache| (cache, bundle.hash));
         let sources = Sources { context: &context, keys, test_data, key_set: &manifest.keys, weights, cache };
         let mut on_cpu = Vec::new();
-        sources.build_all(&manifest.tables, progress, |table, words| match &mut cuda {
-            Some(executor) => executor.add_table(words, matches!(table.content, TableContent::Index { .. })),
+        sources.build_all(&manifest.tables, progress, |words| match &mut cuda {
+            Some(executor) => executor.add_table(words),
             None => {
                 on_cpu.push(words);
                 Ok(())
@@ -226,19 +225,8 @@ fn open_cuda(
     options: CudaOptions,
 ) -> Result<DeviceExecutor<CudaDevice>, DeviceError> {
     let manifest = &bundle.manifest;
-    let words = |ports: &[Port]| -> Vec<usize> {
-        let polynomials = ports.iter().flat_map(|port| (0..port.polynomials()).map(move |_| port));
-        polynomials.map(|port| port.polynomial_words(&manifest.params) as usize).collect()
-    };
-    let memory = DeviceMemory {
-        arena_bytes: manifest.memory.arena_bytes,
-        scratch_bytes: code.scratch_bytes,
-        tables: manifest.tables.iter().map(TableSize::of).collect::<Result<_, _>>()?,
-        inputs: words(&manifest.inputs),
-        outputs: words(&manifest.outputs),
-    };
     let device = CudaDevice::open(options, bundle, code)?;
-    let executor = DeviceExecutor::new(device, host, manifest.kernels.clone(), &memory)?;
+    let executor = DeviceExecutor::new(device, host, manifest.kernels.clone(), DeviceMemory::of(manifest)?)?;
     if executor.placement().host_bytes > 0 {
         tracing::warn!(
             "{} MiB of keys and constants do not fit in the GPU's memory and are read from this machine's",
@@ -253,21 +241,16 @@ fn open_cuda(
 fn check_memory(manifest: &Manifest, threads: usize, cache: Option<&TableCache>) -> Result<(), DeviceError> {
     let ports = manifest.inputs.iter().chain(&manifest.outputs);
     let ports = ports.map(|p| p.polynomials() as u64 * p.polynomial_words(&manifest.params) * 4).sum::<u64>();
+    let tables = manifest.tables.iter().map(Table::bytes).collect::<Result<Vec<_>, _>>()?;
+    let tables = tables.into_iter().filter(|&bytes| cache.is_none() || !cache::keeps(bytes));
+    let Memory { arena_bytes, scratch_bytes } = manifest.memory;
     let needed = match manifest.device {
         // Tables go to the GPU one after the other.
-        Some(_) => {
-            let sizes = manifest.tables.iter().map(|table| table.bytes());
-            vec![sizes.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(0), ports]
+        Some(_) => vec![tables.max().unwrap_or(0), ports],
+        None => {
+            let tables = tables.fold(0, u64::saturating_add);
+            vec![tables, arena_bytes, scratch_bytes.saturating_mul(threads as u64), ports]
         }
-        None => vec![
-            match cache {
-                Some(_) => manifest.table_bytes()? - kept_bytes(manifest)?,
-                None => manifest.table_bytes()?,
-            },
-            manifest.memory.arena_bytes,
-            manifest.memory.scratch_bytes.saturating_mul(threads as u64),
-            ports,
-        ],
     };
     let needed = needed.into_iter().fold(0u64, u64::saturating_add);
     match available() {
@@ -276,11 +259,4 @@ fn check_memory(manifest: &Manifest, threads: usize, cache: Option<&TableCache>)
         }
         _ => Ok(()),
     }
-}
-
-/// Bytes of the tables that a cache keeps.
-fn kept_bytes(manifest: &Manifest) -> Result<u64, DeviceError> {
-    let sizes = manifest.tables.iter().map(|table| table.bytes());
-    let sizes = sizes.collect::<Result<Vec<_>, _>>()?;
-    Ok(sizes.into_iter().filter(|bytes| *bytes >= cache::SMALLEST as u64).sum())
 }

@@ -59,7 +59,7 @@ impl Sources<'_> {
         mut self,
         tables: &[Table],
         mut progress: impl FnMut(usize, usize),
-        mut place: impl FnMut(&Table, TableWords) -> Result<(), DeviceError>,
+        mut place: impl FnMut(TableWords) -> Result<(), DeviceError>,
     ) -> Result<(), DeviceError> {
         let mut uses = BTreeMap::new();
         for spec in tables.iter().flat_map(|table| self.specs(table)) {
@@ -68,7 +68,7 @@ impl Sources<'_> {
         self.keys.keys.retain(|key| uses.contains_key(&key.spec()));
         for (done, table) in tables.iter().enumerate() {
             progress(done, tables.len());
-            place(table, self.words(done, table, &mut uses)?)?;
+            place(self.words(done, table, &mut uses)?)?;
         }
         progress(tables.len(), tables.len());
         Ok(())
@@ -106,8 +106,9 @@ impl Sources<'_> {
         table: &Table,
         uses: &mut BTreeMap<KeySpec, usize>,
     ) -> Result<TableWords, DeviceError> {
-        let count = (table.bytes()? / 4) as usize;
-        let identity = if count * 4 < cache::SMALLEST { None } else { self.identity(number, table) };
+        let bytes = table.bytes()?;
+        let count = (bytes / 4) as usize;
+        let identity = if cache::keeps(bytes) { self.identity(number, table) } else { None };
         let Some((cache, identity)) = identity else {
             let mut buffer = Buffer::new(count);
             self.fill(table, buffer.words_mut(), uses)?;

@@ -8,6 +8,10 @@
 //! valid, and table and memory sizes are those that shapes imply. It says nothing about the files; that is
 //! [`FileEntry::verify`].
 
+mod device;
+
+pub use device::{DeviceCode, Kernel, Launch};
+
 use super::{basis::Basis, linear::SlotMatrix, params::Params, scale::Scale, text::TextParam};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -351,50 +355,6 @@ pub struct Memory {
     pub scratch_bytes: u64,
 }
 
-/// A kernel, for profiles, and what a device runs for it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Kernel {
-    /// Its name in the intermediate code.
-    pub name: String,
-    /// The device functions that are launched for it, in order; none where the kernel runs on the CPU.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub launches: Vec<Launch>,
-    /// For each of its arguments the bytes of the buffer, 0 for a number, where the kernel runs on a device. Without
-    /// them, tables that do not fit on the device are not brought there ahead of their use.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub buffers: Vec<u64>,
-}
-
-/// A launch of one function on a device. Its parameters are 64 bits each: the arguments of the kernel (addresses and
-/// numbers), the address of the table of twiddles, and the address of the device's scratch memory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Launch {
-    /// The function's name in the device code.
-    pub symbol: String,
-    /// Blocks in each direction.
-    pub grid: [u32; 3],
-    /// Threads of a block.
-    pub block: u32,
-    /// Bytes of shared memory of a block beyond what the function declares itself.
-    #[serde(default)]
-    pub shared_bytes: u32,
-}
-
-/// Code for an accelerator beside the host program.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DeviceCode {
-    /// The bundle's file with the code as PTX, which the driver compiles for the device at hand.
-    pub ptx: String,
-    /// Files with code assembled for one architecture each, by its number: 90 for sm_90.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub cubins: BTreeMap<u32, String>,
-    /// Bytes of scratch memory that launches share.
-    pub scratch_bytes: u64,
-}
-
 /// What the compiler predicts of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -546,29 +506,6 @@ impl Manifest {
         Ok(())
     }
 
-    /// Devices refuse launches outside these limits, and a bundle for the CPU has none.
-    fn check_launches(&self) -> Result<(), ManifestError> {
-        let wrong = |what: String| Err(ManifestError::Inconsistent(what));
-        if let Some(device) = &self.device {
-            for path in device.cubins.values().chain([&device.ptx]) {
-                self.file(path)?;
-            }
-        }
-        for kernel in &self.kernels {
-            if kernel.launches.is_empty() == self.device.is_some() {
-                return wrong(format!("kernel {} is not for the device of the bundle", kernel.name));
-            }
-            for launch in &kernel.launches {
-                let limits = [i32::MAX as u32, 65535, 65535];
-                let fits = launch.grid.iter().zip(limits).all(|(&blocks, most)| (1..=most).contains(&blocks));
-                if !fits || !(1..=1024).contains(&launch.block) || launch.symbol.contains('\0') {
-                    return wrong(format!("{} cannot be launched", launch.symbol));
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn check_table(&self, table: &Table) -> Result<(), ManifestError> {
         let n = self.params.n() as u64;
         let key = |entries: usize, moduli: &Basis| {
@@ -662,130 +599,4 @@ mod as_text {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sample() -> Manifest {
-        let params = Params::toy(5, 2, 1);
-        let moduli = params.key_basis(1);
-        let limbs = moduli.len() as u64;
-        let digits = params.digits(&moduli.q_part()).len() as u64;
-        let port = |name: &str, level| Port {
-            name: name.into(),
-            shape: vec![1, 10],
-            layout: "slots".into(),
-            ciphertexts: 1,
-            size: 2,
-            level,
-            scale: Scale::level(level),
-            range: Some([-1.0, 1.0]),
-            post: vec![PostProcess::Argmax { axis: 1 }],
-        };
-        Manifest {
-            version: VERSION,
-            name: "sample".into(),
-            inputs: vec![port("x", 1)],
-            outputs: vec![port("y", 0)],
-            keys: KeySet {
-                relin: Some(1),
-                galois: vec![GaloisKey { element: 5, step: Some(1), level: 1 }],
-                bootstrap: None,
-            },
-            tables: vec![
-                Table {
-                    name: "i".into(),
-                    shape: vec![2],
-                    content: TableContent::Index { values: vec![0, 2] },
-                },
-                Table {
-                    name: "k".into(),
-                    shape: vec![1, digits, 2, limbs, 32],
-                    content: TableContent::GaloisKey { elements: vec![5], moduli: moduli.clone() },
-                },
-                Table {
-                    name: "p".into(),
-                    shape: vec![1, limbs, 8],
-                    content: TableContent::Plaintext {
-                        moduli,
-                        scale: Scale::level(1),
-                        source: PlaintextSource::Values { vectors: vec![vec![0.1, -2.0]] },
-                    },
-                },
-            ],
-            memory: Memory { arena_bytes: 1024, scratch_bytes: 128 },
-            kernels: vec![Kernel { name: "add".into(), ..Kernel::default() }],
-            device: None,
-            prediction: Prediction { precision_bits: Some(20.5), ..Prediction::default() },
-            op_counts: BTreeMap::from([("ckks.add".into(), 3)]),
-            files: BTreeMap::from([("host.so".into(), FileEntry::of(b"code"))]),
-            params,
-        }
-    }
-
-    #[test]
-    fn survives_its_text() -> Result<(), ManifestError> {
-        let manifest = sample();
-        let text = manifest.to_json()?;
-        assert_eq!(Manifest::from_json(&text)?, manifest);
-        Ok(())
-    }
-
-    fn launch(block: u32) -> Launch {
-        Launch { symbol: "add_0".into(), grid: [1, 1, 1], block, shared_bytes: 0 }
-    }
-
-    fn on_device(manifest: &mut Manifest, block: u32) {
-        manifest.kernels[0].launches = vec![launch(block)];
-        manifest.device =
-            Some(DeviceCode { ptx: "host.so".into(), cubins: BTreeMap::new(), scratch_bytes: 0 });
-    }
-
-    #[test]
-    fn refuses_contradictions() {
-        let wrong = |change: fn(&mut Manifest)| {
-            let mut manifest = sample();
-            change(&mut manifest);
-            let text = manifest.to_json().unwrap_or_default();
-            Manifest::from_json(&text).map_err(|e| e.to_string()).err().unwrap_or_default()
-        };
-        assert!(wrong(|m| m.version = 9).contains("format 9"));
-        assert!(wrong(|m| m.tables[0].shape = vec![3]).contains("table i has shape [3], expected [2]"));
-        assert!(wrong(|m| m.tables[2].shape = vec![1, 1, 3]).contains("period 3"));
-        assert!(wrong(|m| m.inputs[0].level = 7).contains("level 7"));
-        assert!(wrong(|m| m.keys.galois[0].element = 4).contains("Galois key 4"));
-        assert!(
-            wrong(|m| m.kernels[0].launches = vec![launch(32)]).contains("kernel add is not for the device")
-        );
-        assert_eq!(wrong(|m| on_device(m, 32)), "");
-        assert!(wrong(|m| on_device(m, 2048)).contains("add_0 cannot be launched"));
-        assert!(
-            wrong(|m| {
-                on_device(m, 32);
-                m.files.clear();
-            })
-            .contains("no file host.so")
-        );
-        assert!(
-            wrong(|m| {
-                m.files.insert("../x".into(), FileEntry::of(b""));
-            })
-            .contains("not the name")
-        );
-    }
-
-    #[test]
-    fn refuses_truncated_text() {
-        let text = sample().to_json().unwrap_or_default();
-        for end in (0..text.len() - 2).step_by(7) {
-            assert!(Manifest::from_json(&text[..end]).is_err());
-        }
-    }
-
-    #[test]
-    fn files_are_checked() {
-        let entry = FileEntry::of(b"code");
-        assert!(entry.verify("f", b"code").is_ok());
-        assert!(entry.verify("f", b"cod").is_err_and(|e| e.to_string().contains("length")));
-        assert!(entry.verify("f", b"Code").is_err_and(|e| e.to_string().contains("hash")));
-    }
-}
+mod tests;

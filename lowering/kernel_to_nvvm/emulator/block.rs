@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Threads that exchange words by shuffles.
-pub const WARP: usize = 32;
+const WARP: usize = ceria_passes::cost::WARP as usize;
 
 /// A launch of one function.
 pub struct Launched<'l> {

@@ -13,8 +13,7 @@ use ceria_dialects::bridge::{
     hooks::OperationRef,
     pass::run_pipeline,
 };
-use ceria_runtime::format::manifest::Launch;
-use libloading::Library;
+use ceria_runtime::{device::LoadedCode, format::manifest::Launch};
 
 /// MLIR's passes that lower functions to the LLVM dialect, one by one: conversions of a whole program at once take time
 /// that grows faster than the program.
@@ -38,7 +37,7 @@ pub struct Code {
     constants: Vec<(u64, u64)>,
     mode: Mode,
     /// What the functions are in.
-    _library: Library,
+    _library: LoadedCode,
 }
 
 impl Code {
@@ -50,24 +49,20 @@ impl Code {
         // Code runs once or a few times, in small rings: LLVM would take longer to optimise it than it saves.
         let target = Target { level: 0, ..Target::host() };
         let object = emit(lowered.module.as_operation(), &target, Form::Object)?;
-        let failed = |error: &dyn std::fmt::Display| EmulatorError::Load(error.to_string());
-        let folder = tempfile::tempdir().map_err(|e| failed(&e))?;
-        let path = folder.path().join("device.so");
-        std::fs::write(&path, shared_library(&object)?).map_err(|e| failed(&e))?;
         // SAFETY: the library was made just now and has no initialisers.
-        let library = unsafe { Library::new(&path) }.map_err(|e| failed(&e))?;
+        let library = unsafe { LoadedCode::load(&shared_library(&object)?) }.map_err(EmulatorError::Load)?;
         let mut functions = Vec::with_capacity(lowered.functions.len());
         for function in lowered.functions {
             let symbol = format!("{PREFIX}{}", function.name);
             // SAFETY: lowered functions have this type.
-            let entry = *unsafe { library.get::<Entry>(symbol.as_bytes()) }.map_err(|e| failed(&e))?;
+            let entry = *unsafe { library.get::<Entry>(&symbol) }.map_err(EmulatorError::Load)?;
             functions.push((function, entry));
         }
         let mut ends = vec![[0u64; 2]; lowered.constants];
         // SAFETY: the function writes two addresses a constant.
         unsafe {
-            let tell = library.get::<unsafe extern "C" fn(*mut [u64; 2])>(CONSTANTS.as_bytes());
-            tell.map_err(|e| failed(&e))?(ends.as_mut_ptr());
+            let tell = library.get::<unsafe extern "C" fn(*mut [u64; 2])>(CONSTANTS);
+            tell.map_err(EmulatorError::Load)?(ends.as_mut_ptr());
         }
         let constants = ends.iter().map(|[first, past]| (*first, past - first)).collect();
         Ok(Self { functions, sites: lowered.sites, constants, mode, _library: library })

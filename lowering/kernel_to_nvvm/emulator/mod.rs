@@ -56,7 +56,7 @@ pub enum EmulatorError {
     Link(#[from] BundleError),
     /// The code cannot be loaded.
     #[error("the emulated code cannot be loaded: {0}")]
-    Load(String),
+    Load(DeviceError),
     /// A launch does not fit its function.
     #[error("cannot launch @{function}: {reason}")]
     Launch {

@@ -17,11 +17,11 @@ use ceria_runtime::format::{bootstrap::BootstrapOptions, params::Params};
 fn compare(params: &Params, text: &str, pipeline: &str, mode: Mode) {
     let mlir = mlir();
     let module = lowered(&mlir, text, pipeline);
-    let mut native =
-        Native::compile(root(&module), "main", &RandomMaterial).unwrap_or_else(|e| panic!("{e}"));
-    let machine = Machine::Emulated(mode, Schedule::default());
-    let mut emulated = Native::compile_for(&machine, root(&module), "main", &RandomMaterial)
+    let mut native = Native::compile(&Machine::Cpu, root(&module), "main", &RandomMaterial)
         .unwrap_or_else(|e| panic!("{e}"));
+    let machine = Machine::Emulated(mode, Schedule::default());
+    let mut emulated =
+        Native::compile(&machine, root(&module), "main", &RandomMaterial).unwrap_or_else(|e| panic!("{e}"));
     // Any word below all primes is canonical.
     let least = params.q.iter().chain(&params.p).copied().min().unwrap();
     let mut state = 1u64;

@@ -30,7 +30,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use self::container::{Body, FileKind, Writer};
-pub use self::words::{MappedWords, Words};
+pub use self::words::Words;
 use super::context::{Context, check_residues};
 use super::keys::{KeyGenerator, KeyKind, KeyPairId, KeySpec, PublicKey, SecretKey, SwitchKey};
 use super::{Ciphertext, ClientError};

@@ -59,6 +59,12 @@ pub fn is_fatal(result: CUresult) -> bool {
     )
 }
 
+/// Fails unless there is a driver.
+pub fn require_driver() -> Result<(), DeviceError> {
+    // SAFETY: opening the driver's library runs its initialisers, which is what it is opened for.
+    if unsafe { sys::is_culib_present() } { Ok(()) } else { Err(DeviceError::NoDriver) }
+}
+
 /// A device's primary context.
 pub struct Context {
     device: CUdevice,
@@ -72,10 +78,7 @@ pub struct Context {
 impl Context {
     /// Opens the driver and counts devices.
     pub fn count() -> Result<u32, DeviceError> {
-        // SAFETY: opening the driver's library runs its initialisers, which is what it is opened for.
-        if !unsafe { sys::is_culib_present() } {
-            return Err(DeviceError::NoDriver);
-        }
+        require_driver()?;
         let none = || DeviceError::NoDevice("its driver finds none".into());
         // SAFETY: this is the first call that the driver wants.
         let started = unsafe { sys::cuInit(0) };

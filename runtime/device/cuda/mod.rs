@@ -11,6 +11,8 @@ mod module;
 mod prefetch;
 mod staging;
 
+pub use driver::require_driver;
+
 use super::{
     accelerator::{Begun, Device, Ended},
     bundle::Bundle,
@@ -48,12 +50,6 @@ impl Default for CudaOptions {
     fn default() -> Self {
         Self { device: 0, graph: true, times: false, check: false }
     }
-}
-
-/// Fails unless there is a driver.
-pub fn require_driver() -> Result<(), DeviceError> {
-    // SAFETY: opening the driver's library runs its initialisers, which is what it is opened for.
-    if unsafe { sys::is_culib_present() } { Ok(()) } else { Err(DeviceError::NoDriver) }
 }
 
 /// The names and architectures of all devices.

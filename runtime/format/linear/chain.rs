@@ -9,8 +9,7 @@
 //! which has as many rotations as there are giant steps if those are all multiples of `s` up to the last; each multiple
 //! that is missing costs one more. Baby steps in a chain share no mod-up, so that each costs a whole rotation.
 
-use super::bsgs::Bsgs;
-use super::diagonals::{Block, SlotMatrix};
+use super::diagonals::SlotMatrix;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -90,23 +89,17 @@ fn strides(steps: &BTreeSet<i64>) -> [i64; 2] {
 impl SlotMatrix {
     /// The giant steps of an output, or all giant steps, between minus half the slots and half the slots.
     pub fn giants(&self, output: Option<usize>) -> BTreeSet<i64> {
-        let blocks = self.blocks.iter().filter(|block| output.is_none_or(|output| block.output == output));
-        self.signed_steps(blocks, Bsgs::giant)
+        self.signed_steps(&self.steps().giants, output)
     }
 
     /// The baby steps of an input, or all baby steps.
     pub fn babies(&self, input: Option<usize>) -> BTreeSet<i64> {
-        let blocks = self.blocks.iter().filter(|block| input.is_none_or(|input| block.input == input));
-        self.signed_steps(blocks, Bsgs::baby)
+        self.signed_steps(&self.steps().babies, input)
     }
 
-    fn signed_steps<'b>(
-        &self,
-        blocks: impl Iterator<Item = &'b Block>,
-        step: fn(&Bsgs, i64) -> i64,
-    ) -> BTreeSet<i64> {
-        let diagonals = blocks.flat_map(|block| &block.diagonals);
-        diagonals.map(|&diagonal| signed(step(&self.bsgs, diagonal), self.slots)).collect()
+    fn signed_steps(&self, steps: &BTreeSet<(usize, i64)>, of: Option<usize>) -> BTreeSet<i64> {
+        let own = steps.iter().filter(|(place, _)| of.is_none_or(|of| of == *place));
+        own.map(|(_, step)| signed(*step, self.slots)).collect()
     }
 
     /// The chains of an output's giant steps. Their strides are the same for all outputs.
@@ -165,6 +158,7 @@ impl SlotMatrix {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::linear::{bsgs::Bsgs, diagonals::Block};
 
     fn matrix(diagonals: Vec<i64>, modulus: i64, first: i64) -> SlotMatrix {
         SlotMatrix {

@@ -62,8 +62,9 @@ pub struct Arguments {
     quiet: bool,
 }
 
+/// What a bundle runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Target {
+pub enum Target {
     Cpu,
     Cuda,
 }

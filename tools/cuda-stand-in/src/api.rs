@@ -24,19 +24,6 @@ const ERROR_LOG_BYTES: c_int = 6;
 /// Memory of the host that the device may access.
 const DEVICE_MAP: c_uint = 2;
 
-/// Stores a value where the caller wants it.
-///
-/// # Safety
-/// The address is null or that of a value of the type.
-unsafe fn store<T>(to: *mut T, value: T) -> Code {
-    if to.is_null() {
-        return INVALID_VALUE;
-    }
-    // SAFETY: as promised by the caller.
-    unsafe { *to = value };
-    SUCCESS
-}
-
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuInit(_flags: c_uint) -> Code {
     if state().fault == Some(Fault::NoDevice) { NO_DEVICE } else { SUCCESS }

@@ -42,28 +42,38 @@ const TEXTS: [(Code, &CStr, &CStr); 16] = [
     (STREAM_CAPTURE_UNJOINED, c"CUDA_ERROR_STREAM_CAPTURE_UNJOINED", c"a captured stream was not joined"),
 ];
 
-fn text(
+/// Stores a text of a code.
+unsafe fn store_text(
     code: Code,
     choose: impl Fn(&(Code, &'static CStr, &'static CStr)) -> &'static CStr,
-) -> Option<&'static CStr> {
-    TEXTS.iter().find(|text| text.0 == code).map(choose)
+    to: *mut *const c_char,
+) -> Code {
+    let Some(text) = TEXTS.iter().find(|text| text.0 == code).map(choose) else { return INVALID_VALUE };
+    // SAFETY: as promised by the caller.
+    unsafe { store(to, text.as_ptr()) }
 }
 
-unsafe fn store(text: Option<&'static CStr>, to: *mut *const c_char) -> Code {
-    let Some(text) = text else { return INVALID_VALUE };
-    // SAFETY: the caller passes the address of a pointer.
-    unsafe { *to = text.as_ptr() };
+/// Stores a value where the caller wants it.
+///
+/// # Safety
+/// The address is null or that of a value of the type.
+pub unsafe fn store<T>(to: *mut T, value: T) -> Code {
+    if to.is_null() {
+        return INVALID_VALUE;
+    }
+    // SAFETY: as promised by the caller.
+    unsafe { *to = value };
     SUCCESS
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuGetErrorName(code: Code, name: *mut *const c_char) -> Code {
     // SAFETY: as promised by the caller.
-    unsafe { store(text(code, |text| text.1), name) }
+    unsafe { store_text(code, |text| text.1, name) }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuGetErrorString(code: Code, words: *mut *const c_char) -> Code {
     // SAFETY: as promised by the caller.
-    unsafe { store(text(code, |text| text.2), words) }
+    unsafe { store_text(code, |text| text.2, words) }
 }

@@ -1,7 +1,7 @@
 //! What the driver's functions share.
 
 use crate::{
-    codes::{Code, SUCCESS},
+    codes::{Code, INVALID_HANDLE, SUCCESS},
     fault::Fault,
     image::Function,
     memory::Memory,
@@ -106,11 +106,11 @@ impl State {
     }
 
     /// Puts work into a stream, or into what is captured.
-    pub fn enqueue(&mut self, stream: u64, work: Work) -> Option<()> {
-        let queue = &mut self.streams.get_mut(&stream)?.queue;
+    pub fn enqueue(&mut self, stream: u64, work: Work) -> Code {
+        let Some(Stream { queue }) = self.streams.get_mut(&stream) else { return INVALID_HANDLE };
         let Some(capture) = &mut self.capture else {
             queue.push_back(work);
-            return Some(());
+            return SUCCESS;
         };
         if let Work::Wait { event, .. } = work
             && let Some(&source) = capture.events.get(&event)
@@ -125,7 +125,7 @@ impl State {
         let captured = stream == capture.origin || capture.others.contains_key(&stream);
         if !captured {
             queue.push_back(work);
-            return Some(());
+            return SUCCESS;
         }
         match work {
             Work::Record { event, .. } => {
@@ -137,7 +137,7 @@ impl State {
                 capture.work.push(work);
             }
         }
-        Some(())
+        SUCCESS
     }
 
     /// Whether a stream is being captured.

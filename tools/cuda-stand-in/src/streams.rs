@@ -3,6 +3,7 @@
 use crate::{
     codes::*,
     fault::Fault,
+    memory::Memory,
     queue::Work,
     state::{Capture, Event, Stream, state},
 };
@@ -14,16 +15,6 @@ const MOST_THREADS: c_uint = 1024;
 const MOST_BLOCKS: [c_uint; 3] = [i32::MAX as c_uint, 65535, 65535];
 /// Bytes of shared memory of a block are at most these.
 const MOST_SHARED: c_uint = 227 << 10;
-
-/// Stores a handle where the caller wants it.
-unsafe fn store(to: *mut u64, handle: u64) -> Code {
-    if to.is_null() {
-        return INVALID_VALUE;
-    }
-    // SAFETY: as promised by the caller.
-    unsafe { *to = handle };
-    SUCCESS
-}
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuStreamCreate(stream: *mut u64, _flags: c_uint) -> Code {
@@ -55,10 +46,7 @@ pub unsafe extern "C" fn cuStreamSynchronize(stream: u64) -> Code {
 pub unsafe extern "C" fn cuStreamWaitEvent(stream: u64, event: u64, _flags: c_uint) -> Code {
     let mut state = state();
     let Some(count) = state.events.get(&event).map(|event| event.recorded) else { return INVALID_HANDLE };
-    match state.enqueue(stream, Work::Wait { event, count }) {
-        Some(()) => SUCCESS,
-        None => INVALID_HANDLE,
-    }
+    state.enqueue(stream, Work::Wait { event, count })
 }
 
 #[unsafe(no_mangle)]
@@ -82,10 +70,7 @@ pub unsafe extern "C" fn cuEventRecord(event: u64, stream: u64) -> Code {
     known.recorded += 1;
     known.happened = None;
     let count = known.recorded;
-    match state.enqueue(stream, Work::Record { event, count }) {
-        Some(()) => SUCCESS,
-        None => INVALID_HANDLE,
-    }
+    state.enqueue(stream, Work::Record { event, count })
 }
 
 #[unsafe(no_mangle)]
@@ -105,46 +90,31 @@ pub unsafe extern "C" fn cuEventElapsedTime(milliseconds: *mut f32, from: u64, t
     SUCCESS
 }
 
-/// Asks for a copy whose ends are in order.
-fn copy(to: u64, from: u64, bytes: usize, stream: u64, fits: bool) -> Code {
+/// Asks for a copy; `fits` tells whether its ends are in order.
+fn copy(to: u64, from: u64, bytes: usize, stream: u64, fits: impl FnOnce(&Memory) -> bool) -> Code {
     let mut state = state();
     if state.broken != SUCCESS {
         return state.broken;
     }
-    if !fits {
+    if !fits(&state.memory) {
         return INVALID_VALUE;
     }
-    match state.enqueue(stream, Work::Copy { to, from, bytes }) {
-        Some(()) => SUCCESS,
-        None => INVALID_HANDLE,
-    }
+    state.enqueue(stream, Work::Copy { to, from, bytes })
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemcpyHtoDAsync_v2(to: u64, from: u64, bytes: usize, stream: u64) -> Code {
-    let fits = {
-        let state = state();
-        state.memory.on_device(to, bytes) && state.memory.is_pinned(from, bytes)
-    };
-    copy(to, from, bytes, stream, fits)
+    copy(to, from, bytes, stream, |m| m.on_device(to, bytes) && m.is_pinned(from, bytes))
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemcpyDtoHAsync_v2(to: u64, from: u64, bytes: usize, stream: u64) -> Code {
-    let fits = {
-        let state = state();
-        state.memory.is_pinned(to, bytes) && state.memory.on_device(from, bytes)
-    };
-    copy(to, from, bytes, stream, fits)
+    copy(to, from, bytes, stream, |m| m.is_pinned(to, bytes) && m.on_device(from, bytes))
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemcpyDtoDAsync_v2(to: u64, from: u64, bytes: usize, stream: u64) -> Code {
-    let fits = {
-        let state = state();
-        state.memory.on_device(to, bytes) && state.memory.on_device(from, bytes)
-    };
-    copy(to, from, bytes, stream, fits)
+    copy(to, from, bytes, stream, |m| m.on_device(to, bytes) && m.on_device(from, bytes))
 }
 
 #[unsafe(no_mangle)]
@@ -184,10 +154,7 @@ pub unsafe extern "C" fn cuLaunchKernel(
         return INVALID_VALUE;
     }
     let work = Work::Launch { function, grid, threads: threads_x, parameters: values };
-    match state.enqueue(stream, work) {
-        Some(()) => SUCCESS,
-        None => INVALID_HANDLE,
-    }
+    state.enqueue(stream, work)
 }
 
 #[unsafe(no_mangle)]
@@ -236,8 +203,9 @@ pub unsafe extern "C" fn cuGraphLaunch(exec: u64, stream: u64) -> Code {
     }
     let Some(all) = state.graphs.get(&exec).cloned() else { return INVALID_HANDLE };
     for work in all {
-        if state.enqueue(stream, work).is_none() {
-            return INVALID_HANDLE;
+        let code = state.enqueue(stream, work);
+        if code != SUCCESS {
+            return code;
         }
     }
     SUCCESS

@@ -4,11 +4,11 @@ use super::{
     bootstrap, ops,
     programs::{Program, Writer, parameters},
 };
+use crate::compile::Target;
 use anyhow::{Context as _, Result, bail};
 use ceria_dialects::ckks::bootstrap::SLOTS_TO_COEFFICIENTS_FIRST;
 use ceria_lowering::bundle::CpuLevel;
 use ceria_runtime::format::{bootstrap::BootstrapOptions, params::Params};
-use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 
 /// Write bundles, and run nothing.
@@ -31,12 +31,6 @@ pub struct Arguments {
     /// Levels that the bootstrap leaves.
     #[arg(long, default_value_t = 13)]
     levels: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Target {
-    Cpu,
-    Cuda,
 }
 
 /// `ceria bench bundles`.

@@ -2,8 +2,13 @@
 
 use ceria_dialects::bridge::pass::run_pipeline;
 use ceria_lowering::{
-    bundle::{BundleInput, CpuLevel, device, write},
-    kernel_to_nvvm::{DeviceLowered, schedule::Schedule},
+    bundle::{
+        BundleInput, CpuLevel,
+        device::{self, DeviceFiles},
+        write,
+    },
+    host::Lowered,
+    kernel_to_nvvm::schedule::Schedule,
 };
 use ceria_runtime::{
     client::{
@@ -89,11 +94,13 @@ impl Site {
             op_counts: BTreeMap::new(),
         };
         write(&site.path(CPU), &input).unwrap_or_else(|e| panic!("{e}"));
-        let (module, facts) = device::lowered(kernel.as_operation(), &Schedule::default(), "main")
+        let (module, lowered) = device::lowered(kernel.as_operation(), &Schedule::default(), "main")
             .unwrap_or_else(|e| panic!("{e}"));
         let text = module.as_operation().to_string().into_bytes();
-        for (bundle, code) in [(PTX, signatures(&facts)), (CUDA, text)] {
-            device::write_code(&site.path(bundle), &input, facts.clone(), code, BTreeMap::new())
+        let host = device::host_code(module.as_operation()).unwrap_or_else(|e| panic!("{e}"));
+        for (bundle, kernels) in [(PTX, signatures(&lowered)), (CUDA, text)] {
+            let files = DeviceFiles { host: host.clone(), kernels, ..DeviceFiles::default() };
+            device::write_code(&site.path(bundle), &input, lowered.clone(), files)
                 .unwrap_or_else(|e| panic!("{e}"));
         }
         site.add_client(PTX, "eval.keys", "x.ct");
@@ -189,9 +196,9 @@ pub fn built(name: &str) -> PathBuf {
 }
 
 /// PTX with functions that do nothing.
-fn signatures(facts: &DeviceLowered) -> Vec<u8> {
+fn signatures(lowered: &Lowered) -> Vec<u8> {
     let mut text = String::from(".version 8.0\n.target sm_80\n.address_size 64\n");
-    for kernel in &facts.kernels {
+    for kernel in &lowered.kernels {
         // After the arguments come the table of twiddles and the scratch memory.
         let parameters: Vec<String> =
             (0..kernel.buffers.len() + 2).map(|i| format!(".param .u64 .ptr .global p{i}")).collect();
