@@ -1,10 +1,9 @@
 //! `ceria-run`: the server. Evaluates a compiled bundle on encrypted inputs; holds no secret and links no compiler.
 
 use anyhow::{Context as _, Result, bail};
+use ceria_run::LoadArguments;
 use ceria_runtime::{
-    device::{
-        CudaOptions, LoadOptions, Measurement, Request, Trial, devices, measure, median_and_least, serve,
-    },
+    device::{LoadOptions, Measurement, Request, Trial, devices, measure, median_and_least, serve},
     format::arrays::write_atomically,
 };
 use clap::Parser;
@@ -27,22 +26,8 @@ struct Arguments {
     /// Where the encrypted outputs go.
     #[arg(short, long, value_name = "FILE", required_unless_present_any = ["test_data", "list_devices"])]
     output: Option<PathBuf>,
-    /// The number of threads; all that the machine has by default.
-    #[arg(long)]
-    threads: Option<usize>,
-    /// The GPU to run on, for a bundle with code for one.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    device: u32,
-    /// Launch a GPU's functions one by one instead of all as one graph.
-    #[arg(long)]
-    no_graph: bool,
-    /// Wait for each launch on a GPU, so that an error names the one that fails.
-    #[arg(long)]
-    check_launches: bool,
-    /// Keep what is built from keys and weights in this folder, mapped into memory: the next run starts faster, and tables may
-    /// be larger than the memory.
-    #[arg(long, value_name = "DIR")]
-    table_cache: Option<PathBuf>,
+    #[command(flatten)]
+    load: LoadArguments,
     /// Write a Chrome trace of the run.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
@@ -87,16 +72,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         devices()?.iter().for_each(|device| println!("{device}"));
         return Ok(());
     }
-    let options = LoadOptions {
-        threads: arguments.threads,
-        cuda: CudaOptions {
-            device: arguments.device,
-            graph: !arguments.no_graph,
-            times: arguments.profile.is_some(),
-            check: arguments.check_launches,
-        },
-        table_cache: arguments.table_cache.clone(),
-    };
+    let options = arguments.load.options(arguments.profile.is_some());
     let bundle = arguments.bundle.clone().context("a bundle has to be given")?;
     if !arguments.test_data.is_empty() {
         return test(arguments, bundle, options);

@@ -2,7 +2,8 @@
 
 use super::progress;
 use anyhow::Result;
-use ceria_runtime::device::{CudaOptions, LoadOptions, Request, serve};
+use ceria_run::LoadArguments;
+use ceria_runtime::device::{Request, serve};
 use std::path::PathBuf;
 
 /// Evaluate a bundle on encrypted inputs.
@@ -19,22 +20,8 @@ pub struct Arguments {
     /// Where the encrypted answer goes.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// The number of threads; all that the machine has by default.
-    #[arg(long)]
-    threads: Option<usize>,
-    /// The GPU to run on, for a bundle with code for one.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    device: u32,
-    /// Launch a GPU's functions one by one instead of all as one graph.
-    #[arg(long)]
-    no_graph: bool,
-    /// Wait for each launch on a GPU, so that an error names the one that fails.
-    #[arg(long)]
-    check_launches: bool,
-    /// Keep what is built from keys and weights in this folder, mapped into memory: the next run starts faster, and tables may
-    /// be larger than the memory.
-    #[arg(long, value_name = "DIR")]
-    table_cache: Option<PathBuf>,
+    #[command(flatten)]
+    load: LoadArguments,
     /// Write a Chrome trace of the run.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
@@ -52,16 +39,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         input: arguments.input.clone(),
         output: arguments.output.clone(),
         profile: arguments.profile.clone(),
-        options: LoadOptions {
-            threads: arguments.threads,
-            cuda: CudaOptions {
-                device: arguments.device,
-                graph: !arguments.no_graph,
-                times: arguments.profile.is_some(),
-                check: arguments.check_launches,
-            },
-            table_cache: arguments.table_cache.clone(),
-        },
+        options: arguments.load.options(arguments.profile.is_some()),
     };
     let bar = progress::bar("building tables", 0);
     let served = serve(&request, |done, all| {
