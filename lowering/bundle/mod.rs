@@ -216,7 +216,7 @@ fn assemble(
         version: VERSION,
         name: input.name.into(),
         keys: recipes.keys(&params),
-        tables: recipes.tables(&lowered.tables, &lowered.twiddles, &params)?,
+        tables: recipes.tables(&lowered, &params)?,
         params,
         inputs,
         outputs,

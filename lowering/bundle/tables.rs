@@ -1,6 +1,7 @@
 //! How the tables of a program are filled when its bundle is loaded, and which keys they need.
 
 use super::BundleError;
+use crate::host::Lowered;
 use ceria_dialects::{
     bridge::hooks::{Attribute, BlockLike, OperationLike, OperationRef, RegionLike},
     ckks::matrix::{Matrix, MatrixSource, Vector, VectorSource},
@@ -53,22 +54,24 @@ impl Recipes {
         Ok(Self { tables })
     }
 
-    /// All tables, with that of the twiddles of these primes at the end. `code` are the names of the tables in the code.
-    pub fn tables(
-        mut self,
-        code: &[String],
-        primes: &Basis,
-        params: &Params,
-    ) -> Result<Vec<manifest::Table>, BundleError> {
+    /// All tables: those of the code, then the table of twiddles, and a device's table of constants.
+    pub fn tables(mut self, code: &Lowered, params: &Params) -> Result<Vec<manifest::Table>, BundleError> {
         let names: Vec<&String> = self.tables.iter().map(|table| &table.name).collect();
-        if names != code.iter().collect::<Vec<_>>() {
+        if names != code.tables.iter().collect::<Vec<_>>() {
             return Err(wrong("the tables of the program and of its code differ"));
         }
         self.tables.push(manifest::Table {
             name: "twiddles".into(),
-            shape: vec![primes.len() as u64, twiddles::words(params.n()) as u64],
-            content: TableContent::Twiddles { moduli: primes.clone() },
+            shape: vec![code.twiddles.len() as u64, twiddles::words(params.n()) as u64],
+            content: TableContent::Twiddles { moduli: code.twiddles.clone() },
         });
+        if !code.constants.is_empty() {
+            self.tables.push(manifest::Table {
+                name: "constants".into(),
+                shape: vec![code.constants.len() as u64],
+                content: TableContent::Index { values: code.constants.clone() },
+            });
+        }
         Ok(self.tables)
     }
 

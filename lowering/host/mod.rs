@@ -68,10 +68,12 @@ impl Callee {
 pub struct Lowered {
     /// The kernels, by number; with what is launched for each where they are a device's.
     pub kernels: Vec<manifest::Kernel>,
-    /// The tables' names, by number; the table of twiddles comes after them.
+    /// The tables' names, by number; the table of twiddles comes after them, and on a device that of constants.
     pub tables: Vec<String>,
     /// The primes of the table of twiddles, in the order of its entries.
     pub twiddles: Basis,
+    /// The words of a device's table of constants.
+    pub constants: Vec<u32>,
     /// Bytes of scratch memory: of each thread of a CPU, or of a device, whose launches share it.
     pub scratch_bytes: u64,
     /// Bytes of the arena.
@@ -89,6 +91,8 @@ pub struct KernelsCode {
     pub text: String,
     /// What the manifest says of the kernels, in their order.
     pub kernels: Vec<manifest::Kernel>,
+    /// What device functions read numbers from.
+    pub constants: Vec<u32>,
     /// Words of scratch memory.
     pub scratch_words: usize,
 }
@@ -173,6 +177,7 @@ impl<'c: 'a, 'a> Program<'c, 'a> {
             kernels: code.kernels,
             tables: self.tables,
             twiddles,
+            constants: code.constants,
             scratch_bytes: code.scratch_words as u64 * manifest::WORD,
             arena_bytes,
             inputs,

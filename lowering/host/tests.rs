@@ -75,8 +75,8 @@ impl Device for Interpreted {
             return Err(DeviceError::Input("it fails on purpose".into()));
         }
         let kernel = self.kernels[&launch.symbol].clone();
-        // After the arguments come the table of twiddles and the scratch memory.
-        assert_eq!(parameters.len(), kernel.arguments.len() + 2, "{}", kernel.name);
+        // After the arguments come the tables of twiddles and of constants, and the scratch memory.
+        assert_eq!(parameters.len(), kernel.arguments.len() + 3, "{}", kernel.name);
         let mut buffers = Vec::new();
         for (argument, &address) in kernel.arguments.iter().zip(parameters) {
             if let ArgumentKind::Buffer(shape) = argument {
@@ -122,8 +122,13 @@ fn on_device(
     let planned = planned(module).unwrap_or_else(|e| panic!("{e}"));
     let program = Program::read(planned.as_operation(), params, Callee::Device).expect("the module is whole");
     let interpreted = program.kernels.clone();
-    let launch =
-        |kernel: &Kernel| Launch { symbol: kernel.name.clone(), grid: [1, 1, 1], block: 32, shared_bytes: 0 };
+    let launch = |kernel: &Kernel| Launch {
+        symbol: kernel.name.clone(),
+        grid: [1, 1, 1],
+        block: 32,
+        arguments: (0..kernel.arguments.len() as u32 + 3).collect(),
+        ..Launch::default()
+    };
     let kernels = interpreted.iter().map(|kernel| manifest::Kernel {
         name: kernel.name.clone(),
         launches: vec![launch(kernel)],
@@ -147,6 +152,8 @@ fn on_device(
         twiddles::fill(q, params.log_n, words);
     }
     tables.push((roots, false));
+    // The interpreter needs no constants.
+    tables.push((vec![0; 4], false));
     let memory = DeviceMemory {
         arena_bytes: host.arena_bytes,
         scratch_bytes: 0,

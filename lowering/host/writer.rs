@@ -36,7 +36,8 @@ pub struct HostWriter<'n> {
 }
 
 impl<'n> HostWriter<'n> {
-    /// For a module with these kernels and tables. The table of twiddles comes after the others.
+    /// For a module with these kernels and tables. The table of twiddles comes after the others, on a device that of
+    /// constants after it.
     pub fn new(kernels: &'n [Kernel], tables: &'n [String], callee: &'n Callee) -> Self {
         Self { kernels, tables, callee, text: String::new(), indent: 0, next: 0, names: HashMap::new() }
     }
@@ -118,7 +119,7 @@ impl<'n> HostWriter<'n> {
         }
         self.line(format_args!("llvm.func internal @{HOST_PREFIX}{name}({}) {{", arguments.join(", ")));
         self.indent += 1;
-        let longest = self.kernels.iter().map(|k| k.arguments.len() + 1).max().unwrap_or(1);
+        let longest = self.kernels.iter().map(|k| k.arguments.len() + 2).max().unwrap_or(1);
         let count = self.constant(longest as i64);
         self.line(format_args!("%arguments = llvm.alloca {count} x i64 : (i64) -> !llvm.ptr"));
         for (argument, name) in casts {
@@ -291,6 +292,9 @@ impl<'n> HostWriter<'n> {
             });
         }
         slots.push((self.pointer_in("%tables", self.tables.len()), "!llvm.ptr"));
+        if matches!(self.callee, Callee::Device) {
+            slots.push((self.pointer_in("%tables", self.tables.len() + 1), "!llvm.ptr"));
+        }
         let count = slots.len();
         for (i, (value, ty)) in slots.into_iter().enumerate() {
             let at = self

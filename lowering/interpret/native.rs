@@ -168,7 +168,8 @@ impl Source<'_, '_, '_> {
         let root = unsafe { OperationRef::from_raw(code.as_operation().to_raw()) };
         let device = Emulated::new(root, mode)?;
         let host = device::host_code(root)?;
-        let tables = self.tables(&lowered.tables, &lowered.twiddles)?;
+        let mut tables = self.tables(&lowered.tables, &lowered.twiddles)?;
+        tables.push((buffer(&lowered.constants), true));
         let outputs = inputs.split_off(lowered.inputs.min(inputs.len()));
         let sizes = tables.iter().map(|(words, index)| TableSize::device(words.words().len(), *index));
         let memory = DeviceMemory {

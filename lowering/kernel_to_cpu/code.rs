@@ -59,10 +59,40 @@ impl fmt::Display for Value {
 
 /// A function under construction.
 pub struct Code {
+    /// What comes before the text: numbers that are known when the rest is written.
+    head: String,
     text: String,
     next: u32,
     indent: usize,
     location: String,
+    /// Numbers of the parameters that a device function has taken so far, their values and their attributes.
+    parameters: Vec<(usize, Value, &'static str)>,
+}
+
+/// A function that a device runs in each thread, without its name. Functions that do the same for different arguments
+/// have the same text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceFunction {
+    /// The numbers of the parameters that it takes, in the order in which it takes them.
+    pub parameters: Vec<usize>,
+    signature: String,
+    body: String,
+}
+
+impl DeviceFunction {
+    /// The function with a name, and attributes as text.
+    pub fn define(&self, name: &str, attributes: &str) -> String {
+        let Self { signature, body, .. } = self;
+        format!(
+            "gpu.func @{name}({signature}) kernel attributes {{{attributes}}} {{\n{body}  gpu.return\n}}\n"
+        )
+    }
+
+    /// What tells it from functions that do something else: all but the locations of its operations.
+    pub fn key(&self) -> String {
+        let lines = self.body.lines().map(|line| line.split_once(" loc(").map_or(line, |(op, _)| op));
+        std::iter::once(self.signature.as_str()).chain(lines).collect::<Vec<_>>().join("\n")
+    }
 }
 
 impl Code {
@@ -79,35 +109,50 @@ impl Code {
         format!("llvm.func {linkage} @{name}({}) {{\n{}  llvm.return\n}}\n", list.join(", "), code.text)
     }
 
-    /// Writes a function that a device runs in each thread. Each argument has attributes, as text; so has the function.
-    pub fn device_function(
-        name: &str,
-        arguments: &[(Type, String)],
-        attributes: &str,
-        body: impl FnOnce(&mut Code, &[Value]),
-    ) -> String {
-        let types: Vec<Type> = arguments.iter().map(|(ty, _)| *ty).collect();
-        let (mut code, values) = Self::with_arguments(&types);
-        let list: Vec<String> = values
-            .iter()
-            .zip(arguments)
-            .map(|(value, (ty, attributes))| match attributes.as_str() {
-                "" => format!("{value}: {ty}"),
-                attributes => format!("{value}: {ty} {{{attributes}}}"),
-            })
-            .collect();
-        body(&mut code, &values);
-        format!(
-            "gpu.func @{name}({}) kernel attributes {{{attributes}}} {{\n{}  gpu.return\n}}\n",
-            list.join(", "),
-            code.text
-        )
+    /// Writes a function that a device runs in each thread. What the body returns is returned too.
+    pub fn device_function<R>(body: impl FnOnce(&mut Code) -> R) -> (DeviceFunction, R) {
+        let (mut code, _) = Self::with_arguments(&[]);
+        let result = body(&mut code);
+        let signature = code.parameters.iter().map(|(_, value, attributes)| match *attributes {
+            "" => format!("{value}: {}", value.ty),
+            attributes => format!("{value}: {} {{{attributes}}}", value.ty),
+        });
+        let signature = signature.collect::<Vec<_>>().join(", ");
+        let parameters = code.parameters.iter().map(|(number, ..)| *number).collect();
+        (DeviceFunction { parameters, signature, body: code.head + &code.text }, result)
     }
 
     fn with_arguments(types: &[Type]) -> (Self, Vec<Value>) {
-        let mut code = Code { text: String::new(), next: 0, indent: 1, location: String::new() };
+        let mut code = Code {
+            head: String::new(),
+            text: String::new(),
+            next: 0,
+            indent: 1,
+            location: String::new(),
+            parameters: Vec::new(),
+        };
         let values = types.iter().map(|&ty| code.fresh(ty)).collect();
         (code, values)
+    }
+
+    /// The parameter of a device function with this number. It takes those that are asked for.
+    pub fn parameter(&mut self, number: usize, ty: Type, attributes: &'static str) -> Value {
+        if let Some((_, value, _)) = self.parameters.iter().find(|(known, ..)| *known == number) {
+            return *value;
+        }
+        let value = self.fresh(ty);
+        self.parameters.push((number, value, attributes));
+        value
+    }
+
+    /// A 64-bit number that is [defined](Self::define) later.
+    pub fn promise(&mut self) -> Value {
+        self.fresh(Type::Long)
+    }
+
+    /// Says what a promised number is.
+    pub fn define(&mut self, promised: Value, number: i64) {
+        let _ = writeln!(self.head, "  {promised} = arith.constant {number} : i64");
     }
 
     /// Gives what is written from now on a location: its text `loc(...)`, or nothing. Returns the one before.

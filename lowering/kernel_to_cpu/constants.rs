@@ -8,16 +8,15 @@ use super::code::{Code, Type, Value};
 /// The constants of one kernel under construction.
 pub struct TileConstants {
     name: String,
-    memory: Type,
     primes: usize,
     rows: Vec<Vec<u32>>,
     lists: Vec<Vec<u32>>,
 }
 
 impl TileConstants {
-    /// For a kernel of this name with so many primes; the memory is that of the CPU or of a device, by its addresses.
-    pub fn new(kernel: &str, primes: usize, memory: Type) -> Self {
-        Self { name: format!("{kernel}_constants"), memory, primes, rows: Vec::new(), lists: Vec::new() }
+    /// For a kernel of this name with so many primes.
+    pub fn new(kernel: &str, primes: usize) -> Self {
+        Self { name: format!("{kernel}_constants"), primes, rows: Vec::new(), lists: Vec::new() }
     }
 
     /// The word of a row for the running tile, whose prime has this number.
@@ -30,7 +29,7 @@ impl TileConstants {
             self.rows.push(row.to_vec());
             self.rows.len() - 1
         });
-        let base = code.global(&self.name, self.memory);
+        let base = code.global(&self.name, Type::Pointer);
         let start = code.constant(Type::Long, (index * self.primes) as i64);
         let at = code.add(start, prime);
         let at = code.word_at(base, at);
@@ -53,7 +52,7 @@ impl TileConstants {
             self.lists.push(words);
             self.lists.len() - 1
         });
-        code.global(&self.list_name(number), self.memory)
+        code.global(&self.list_name(number), Type::Pointer)
     }
 
     fn list_name(&self, number: usize) -> String {
@@ -62,24 +61,18 @@ impl TileConstants {
 
     /// The definitions of the array and the lists, as far as anything is in them.
     pub fn definition(&self) -> String {
-        let lists =
-            self.lists.iter().enumerate().map(|(i, list)| array(&self.list_name(i), list, self.memory));
+        let lists = self.lists.iter().enumerate().map(|(i, list)| array(&self.list_name(i), list));
         let lists: String = lists.collect();
-        if self.rows.is_empty() {
-            lists
-        } else {
-            array(&self.name, &self.rows.concat(), self.memory) + &lists
-        }
+        if self.rows.is_empty() { lists } else { array(&self.name, &self.rows.concat()) + &lists }
     }
 }
 
 /// A read-only array of words.
-fn array(name: &str, words: &[u32], memory: Type) -> String {
+fn array(name: &str, words: &[u32]) -> String {
     let count = words.len();
-    let place = if memory == Type::Global { "{addr_space = 1 : i32, alignment = 16 : i64} " } else { "" };
     let words: Vec<String> = words.iter().map(|&word| (word as i32).to_string()).collect();
     format!(
-        "llvm.mlir.global internal constant @{name}(dense<[{}]> : tensor<{count}xi32>) {place}: !llvm.array<{count} x i32>\n",
+        "llvm.mlir.global internal constant @{name}(dense<[{}]> : tensor<{count}xi32>) : !llvm.array<{count} x i32>\n",
         words.join(", ")
     )
 }

@@ -54,7 +54,7 @@ pub struct KernelCode {
 /// Generates the function of a kernel.
 pub fn generate(kernel: &Kernel, symbol: &str, machine: &Machine) -> KernelCode {
     let schedule = Schedule::new(kernel);
-    let mut constants = TileConstants::new(symbol, kernel.moduli.len(), Type::Pointer);
+    let mut constants = TileConstants::new(symbol, kernel.moduli.len());
     let mut transforms = BTreeSet::new();
     let types = [Type::Pointer, Type::Long, Type::Pointer];
     let function = Code::function(symbol, "internal", &types, |code, args| {

@@ -119,5 +119,6 @@ pub fn lower(module: OperationRef<'_, '_>, lanes: usize, entry: &str) -> Result<
     let named =
         |kernel: &Kernel| manifest::Kernel { name: kernel.name.clone(), ..manifest::Kernel::default() };
     let kernels = program.kernels.iter().map(named).collect();
-    program.replace(KernelsCode { text, kernels, scratch_words }, twiddles, entry)
+    let code = KernelsCode { text, kernels, scratch_words, ..KernelsCode::default() };
+    program.replace(code, twiddles, entry)
 }

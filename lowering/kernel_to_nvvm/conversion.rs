@@ -7,14 +7,14 @@
 //! hold less than 8 for p < 2^31 and less than 16 for p < 2^30; a word holds the reduction of 4, or of 12.
 
 use super::{
+    parameters::{ALIGNED, Parameters},
     plan::Plan,
     schedule::Schedule,
-    tile::{Frame, load_words, scratch_row},
+    tile::{Frame, load_words},
 };
 use crate::kernel_to_cpu::{
     arithmetic::Range,
     code::{Code, Type, Value},
-    constants::TileConstants,
     sums::word_base,
 };
 use ceria_dialects::kernel::model::{Kernel, TileOp};
@@ -37,7 +37,8 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// The groups of a kernel's primes for sources of these primes. Rows of the result have the numbers `places`.
+    /// The groups of a kernel's primes for sources of these primes. The result for each prime goes to the limb that
+    /// `places` has for it.
     pub fn new(kernel: &Kernel, schedule: &Schedule, from: &[u32], places: &[usize]) -> Self {
         let primes = 0..kernel.moduli.len();
         let (lazy, strict): (Vec<usize>, Vec<usize>) =
@@ -60,7 +61,7 @@ impl Groups {
         groups
     }
 
-    /// A row: -p, 1/p mod 2^32, 2p or, for a prime above 2^30, 2^32 mod p, the number of the result's row, and
+    /// A row: -p, 1/p mod 2^32, 2p or, for a prime above 2^30, 2^32 mod p, the number of the result's limb, and
     /// (Q/q_i) * 2^32 mod p for each source; the reduction takes the 2^32 away.
     fn row(&mut self, p: u32, from: &[u32], place: usize) {
         let start = self.table.len();
@@ -89,8 +90,8 @@ impl Groups {
 
 /// Where the result goes.
 pub enum Target {
-    /// A row of scratch memory.
-    Scratch(usize),
+    /// Scratch memory.
+    Scratch,
     /// A buffer.
     Buffer(usize),
 }
@@ -124,30 +125,53 @@ pub fn words(kernel: &Kernel, sources: usize) -> usize {
 }
 
 impl Conversion<'_> {
-    /// Writes the function.
-    pub fn function(&self, code: &mut Code, constants: &mut TileConstants, shared: &str, args: &[Value]) {
-        let TileOp::Bconv { buffer, from, rows, .. } = &self.kernel.body[self.op] else { return };
+    /// Writes the function; returns its constants.
+    pub fn function(&self, code: &mut Code, parameters: Parameters<'_>, shared: &str) -> Vec<u32> {
+        let TileOp::Bconv { buffer, from, rows, .. } = &self.kernel.body[self.op] else { return Vec::new() };
         code.locate(self.location);
         let (thread, block, group) = (code.thread(), code.block('x'), code.block('y'));
         let batch = Frame::batch(code, self.kernel);
-        let table = constants.list(code, self.groups.table.clone());
+        // Before the table come the first source's row, what batches are apart in source and target, and the sources'
+        // primes.
+        let first = rows.iter().copied().min().unwrap_or(0);
+        let apart = |buffer: usize| match self.kernel.shape(buffer) {
+            [_, rows, _] => *rows,
+            _ => 0,
+        };
+        let to = match self.target {
+            Target::Scratch => self.kernel.moduli.len(),
+            Target::Buffer(buffer) => apart(buffer),
+        };
+        let mut constants = vec![first as u32, apart(*buffer) as u32, to as u32, 0];
+        constants.extend(from);
+        constants.resize(constants.len().next_multiple_of(ALIGNED), 0);
+        let given = parameters.constants(code);
         let memory = code.global(shared, Type::Shared);
+        let table = code.word_after(given, constants.len());
         self.copy_table(code, (table, memory), thread, group);
 
         // The thread's words of all sources.
+        let head = load_words(code, given, ALIGNED, true);
         let count = words(self.kernel, from.len());
         let size = code.constant(Type::Word, self.threads as i64);
-        let first = code.mul(block, size);
-        let first = code.add(first, thread);
-        let first = code.shift_left(first, i64::from(count.ilog2()));
-        let index = code.extend(first);
-        let source = self.start(code, args[*buffer], *buffer, batch);
+        let start = code.mul(block, size);
+        let start = code.add(start, thread);
+        let start = code.shift_left(start, i64::from(count.ilog2()));
+        let index = code.extend(start);
+        let source = parameters.argument(code, *buffer);
+        let source = self.limb(code, source, head[0]);
+        let source = self.batch(code, source, batch.filter(|_| apart(*buffer) > 0), head[1]);
         let source = code.word_at(source, index);
         let mut sources = Vec::new();
-        for (&row, &q) in rows.iter().zip(from) {
-            let at = code.word_after(source, row * self.kernel.n);
-            let (prime, half) =
-                (code.constant(Type::Word, i64::from(q as i32)), code.constant(Type::Word, i64::from(q / 2)));
+        let mut primes = Vec::new();
+        for (i, &row) in rows.iter().enumerate() {
+            if i % ALIGNED == 0 {
+                let at = code.word_after(given, head.len() + i);
+                primes = load_words(code, at, ALIGNED, true);
+            }
+            let prime = primes[i % ALIGNED];
+            let half = code.shift_right(prime, 1);
+            let at = code.word_after(source, (row - first) * self.kernel.n);
             let words = load_words(code, at, count, true);
             let centred = words.into_iter().map(|x| {
                 let lowered = code.sub(x, prime);
@@ -156,24 +180,18 @@ impl Conversion<'_> {
             sources.push(centred.collect::<Vec<Value>>());
         }
         code.barrier();
-        let scratch = args[self.kernel.arguments.len() + 1];
         let target = match self.target {
-            Target::Scratch(row) => {
-                let zero = code.constant(Type::Long, 0);
-                scratch_row(code, self.kernel, (scratch, row), batch, zero)
-            }
-            Target::Buffer(buffer) => self.start(code, args[buffer], buffer, batch),
+            Target::Scratch => parameters.scratch(code),
+            Target::Buffer(buffer) => parameters.argument(code, buffer),
         };
+        let target = self.batch(code, target, batch.filter(|_| to > 0), head[2]);
         let target = code.word_at(target, index);
         let convert = |code: &mut Code, range: Range| {
             // Written out: in a loop, 64-bit forms of the sources would be made before it, and multiplied as such.
             for number in 0..self.groups.size {
                 let row = code.word_after(memory, number * self.groups.width);
                 let (place, results) = convert(code, range, row, &sources);
-                let words = code.constant(Type::Long, self.kernel.n as i64);
-                let place = code.extend(place);
-                let offset = code.mul(place, words);
-                let at = code.word_at(target, offset);
+                let at = self.limb(code, target, place);
                 let results = code.pack(&results);
                 code.store(results, at);
             }
@@ -189,17 +207,25 @@ impl Conversion<'_> {
             code.branch(lazy, |code| convert(code, Range::Lazy), |code| convert(code, Range::Strict));
         }
         code.locate("");
+        constants.extend(&self.groups.table);
+        constants
     }
 
-    /// The address of the batch in a buffer of rank 2 or 3.
-    fn start(&self, code: &mut Code, pointer: Value, buffer: usize, batch: Value) -> Value {
-        let shape = self.kernel.shape(buffer);
-        if shape.len() < 3 || self.kernel.batch == 1 {
-            return pointer;
-        }
-        let words = code.constant(Type::Long, (shape[1] * shape[2]) as i64);
-        let offset = code.mul(batch, words);
-        code.word_at(pointer, offset)
+    /// The address of a limb.
+    fn limb(&self, code: &mut Code, start: Value, limb: Value) -> Value {
+        let words = code.constant(Type::Long, self.kernel.n as i64);
+        let limb = code.extend(limb);
+        let offset = code.mul(limb, words);
+        code.word_at(start, offset)
+    }
+
+    /// The address of the batch, if there are several, which are so many limbs apart.
+    fn batch(&self, code: &mut Code, start: Value, batch: Option<Value>, apart: Value) -> Value {
+        let Some(batch) = batch else { return start };
+        let apart = code.extend(apart);
+        let limb = code.mul(batch, apart);
+        let limb = code.truncate(limb);
+        self.limb(code, start, limb)
     }
 
     /// Brings the group's rows into shared memory.
@@ -219,7 +245,7 @@ impl Conversion<'_> {
     }
 }
 
-/// The result's row and words for the prime whose row of the table this is.
+/// The result's limb and words for the prime whose row of the table this is.
 fn convert(code: &mut Code, range: Range, row: Value, sources: &[Vec<Value>]) -> (Value, Vec<Value>) {
     let head = load_words(code, row, HEAD, false);
     let [negative, inverse, third, place] = head[..] else { unreachable!("the head has four words") };

@@ -1,10 +1,10 @@
 //! Which launches a program makes: its host program is run on a device that only takes notes.
 //!
-//! Addresses are made up and no table is built but those of numbers, which the program reads; loops of the host program
-//! turn as they would. Launches of one function with the same numbers, and with addresses in the same pieces of
-//! memory, are noted once and counted.
+//! Addresses are made up and no table is built but those of numbers, which the program and its functions read; loops of the
+//! host program turn as they would. Launches of one function with the same numbers and constants, and with addresses in the
+//! same pieces of memory, are noted once and counted.
 
-use super::predict::Region;
+use super::sass::execute::Region;
 use ceria_runtime::{
     device::{Buffer, Bundle, Device, DeviceError, DeviceExecutor, DeviceMemory, Stay},
     format::manifest::{Launch, Manifest, TableContent},
@@ -64,8 +64,10 @@ fn fill(
             words.words_mut().iter_mut().zip(values).for_each(|(word, value)| *word = *value);
         }
         executor.device().streamed = size.stay != Stay::Never;
+        executor.device().known = size.index;
         executor.add_table(words)?;
     }
+    executor.device().known = false;
     Ok(())
 }
 
@@ -75,7 +77,9 @@ struct Recorder {
     regions: Vec<Region>,
     /// Whether what is allocated next is read once in a run.
     streamed: bool,
-    launches: IndexMap<(String, Vec<Parameter>), Counted>,
+    /// Whether the contents of what is uploaded next are kept.
+    known: bool,
+    launches: IndexMap<(Launch, Vec<Parameter>), Counted>,
     copies: u64,
     copied_bytes: u64,
 }
@@ -108,11 +112,15 @@ impl Device for Recorder {
     fn allocate(&mut self, bytes: u64) -> Result<u64, DeviceError> {
         let last = self.regions.last().map_or(FIRST, |region| region.end);
         let start = last.next_multiple_of(GAP) + GAP;
-        self.regions.push(Region { start, end: start + bytes, streamed: self.streamed });
+        let (end, streamed) = (start + bytes, self.streamed);
+        self.regions.push(Region { start, end, streamed, words: Vec::new() });
         Ok(start)
     }
 
-    fn upload(&mut self, _: u64, _: &[u32]) -> Result<(), DeviceError> {
+    fn upload(&mut self, to: u64, words: &[u32]) -> Result<(), DeviceError> {
+        if let Some(region) = self.regions.iter_mut().find(|region| self.known && region.start == to) {
+            region.words = words.to_vec();
+        }
         Ok(())
     }
 
@@ -129,7 +137,7 @@ impl Device for Recorder {
     fn launch(&mut self, launch: &Launch, parameters: &[u64]) -> Result<(), DeviceError> {
         let region = |address: u64| self.regions.iter().position(|r| (r.start..=r.end).contains(&address));
         let kind = |&value: &u64| region(value).map_or(Parameter::Number(value), Parameter::Memory);
-        let key = (launch.symbol.clone(), parameters.iter().map(kind).collect());
+        let key = (launch.clone(), parameters.iter().map(kind).collect());
         let counted = self.launches.entry(key).or_insert_with(|| Counted {
             launch: launch.clone(),
             parameters: parameters.to_vec(),

@@ -10,8 +10,8 @@
 use super::{
     assemble::{Usage, assemble},
     sass::{
-        self, Class, Counts, Function, Variables,
-        execute::{self, Thread},
+        self, Class, Counts, Function,
+        execute::{self, Region, Thread},
     },
     tools::ToolError,
 };
@@ -25,33 +25,19 @@ pub struct Code {
     pub architecture: u32,
     /// What each function uses, and its instructions.
     pub functions: BTreeMap<String, (Usage, Function)>,
-    /// The variables that it has.
-    pub variables: Variables,
 }
 
 impl Code {
     /// Assembles PTX.
     pub fn assemble(ptx: &str, architecture: u32) -> Result<Self, ToolError> {
         let assembled = assemble(ptx, architecture)?;
-        let variables = Variables::read(&assembled.cubin);
         let mut instructions = sass::disassemble(&assembled.cubin)?;
         let functions = assembled.functions.into_iter().filter_map(|(name, usage)| {
             let function = instructions.remove(&name)?;
             Some((name, (usage, function)))
         });
-        Ok(Self { architecture, functions: functions.collect(), variables })
+        Ok(Self { architecture, functions: functions.collect() })
     }
-}
-
-/// A piece of device memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Region {
-    /// Its first address.
-    pub start: u64,
-    /// The address after its last.
-    pub end: u64,
-    /// Whether it is read once in a run, as keys and plaintexts are, so that no cache helps.
-    pub streamed: bool,
 }
 
 /// What a launch does, as far as it follows from its code.
@@ -89,7 +75,7 @@ pub fn estimate(code: &Code, launch: &Launch, parameters: &[u64], regions: &[Reg
         grid: launch.grid,
         block: launch.block,
         parameters,
-        variables: &code.variables,
+        regions,
     };
     let run = |number, block| execute::run(function, given, Thread { number, block });
     let mut found = Estimate::default();
@@ -172,7 +158,7 @@ impl Touched {
                 self.unknown += u64::from(access.bytes);
                 continue;
             };
-            let streamed = regions.iter().any(|r| r.streamed && (r.start..r.end).contains(&address));
+            let streamed = regions.iter().any(|region| region.streamed && region.contains(address));
             let kind = match (access.store, streamed) {
                 (true, _) => Kind::Store,
                 (false, true) => Kind::Streamed,

@@ -2,7 +2,8 @@
 //!
 //! Before: a module with a `gpu.module` that `kernel-to-gpu` made. After: text that CUDA drivers and `ptxas` read, for
 //! one architecture and all later ones; the module stays as it is. MLIR's conversion to `nvvm` and LLVM's code generator
-//! for NVIDIA devices do the work; what is added here are the bodies of the named device functions.
+//! for NVIDIA devices do the work, on parts of the module side by side, each in a context of its own: what is made of a
+//! function does not depend on the others. How the module is parted does not depend on the machine, nor does the text.
 
 use super::MODULE;
 use crate::host::{move_to, symbol_name};
@@ -15,10 +16,17 @@ use ceria_dialects::{
             run_pipeline,
         },
     },
+    context,
     interpret::name_of,
 };
 use melior::ir::Module;
-use std::{fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
 
 /// An architecture of NVIDIA devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +86,9 @@ pub enum PtxError {
     /// What it made of it is no text.
     #[error("no PTX can be emitted: LLVM made no text of it")]
     Text,
+    /// A thread panicked.
+    #[error("no PTX can be emitted: a thread that emits it failed")]
+    Thread,
     /// The module is broken.
     #[error("the kernels cannot be read: {0}")]
     Read(#[from] PassError),
@@ -146,39 +157,71 @@ fn run(module: OperationRef<'_, '_>, options: &OptionValues) -> Result<(), PassE
     Ok(())
 }
 
+/// Characters of a part at least, unless it is the last.
+const PART: usize = 1 << 20;
+
 /// The device functions of a module as PTX.
 pub fn ptx(module: OperationRef<'_, '_>, arch: Arch) -> Result<String, PtxError> {
-    let kernels = device_module(module).ok_or(PtxError::Missing)?;
-    let own = |text: &str| Module::parse(context_of(module), text);
-    let holder = own("module {}").ok_or(PtxError::Text)?;
-    // SAFETY: the clone is owned by the holder's block.
-    unsafe {
-        let clone = mlir_sys::mlirOperationClone(kernels.to_raw());
-        mlir_sys::mlirBlockAppendOwnedOperation(holder.body().to_raw(), clone);
-    }
+    let parts = parts(device_module(module).ok_or(PtxError::Missing)?)?;
     melior::utility::register_all_passes();
-    run_pipeline(&holder.as_operation(), TO_NVVM)?;
-    // The functions alone, and bodies for those that are only declared.
-    let intrinsics = own(INTRINSICS).ok_or(PtxError::Text)?;
-    let flat = own("module {}").ok_or(PtxError::Text)?;
-    let mut used = Vec::new();
-    let lowered = device_module(holder.as_operation()).ok_or(PtxError::Missing)?;
-    let mut next = first_in(lowered)?;
-    while let Some(op) = next {
-        next = op.next_in_block();
-        let name = symbol_name(op);
-        if name.starts_with("ceria.") {
-            used.push(name);
-        } else {
-            move_to(op, flat.body());
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(&Part, String)>, PtxError> {
+        let mut done = Vec::new();
+        while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
+            done.push((part, emit_part(part, arch)?));
         }
+        Ok(done)
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(parts.len());
+    let mut texts = BTreeMap::new();
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().try_for_each(|thread| {
+            let done = thread.join().unwrap_or(Err(PtxError::Thread))?;
+            texts.extend(done.into_iter().map(|(part, text)| (part.number, text)));
+            Ok(())
+        })
+    })
+    .map(|()| join(texts.into_values()))
+}
+
+/// Some functions of a module.
+struct Part {
+    number: usize,
+    /// A module of its own.
+    text: String,
+}
+
+/// Parts a `gpu.module`. Each part has all variables.
+fn parts(kernels: OperationRef<'_, '_>) -> Result<Vec<Part>, PtxError> {
+    let (mut variables, mut functions) = (String::new(), vec![String::new()]);
+    let mut next = first_in(kernels)?;
+    while let Some(op) = next {
+        let text = format!("{op}\n");
+        match functions.last_mut() {
+            _ if name_of(op) != "gpu.func" => variables += &text,
+            Some(last) if last.len() < PART => *last += &text,
+            _ => functions.push(text),
+        }
+        next = op.next_in_block();
     }
-    let mut next = intrinsics.body().first_operation();
+    let part = |(number, functions)| {
+        let text = format!("module {{\ngpu.module @{MODULE} {{\n{variables}{functions}}}\n}}\n");
+        Part { number, text }
+    };
+    Ok(functions.into_iter().enumerate().map(part).collect())
+}
+
+/// The functions of a part as PTX.
+fn emit_part(part: &Part, arch: Arch) -> Result<String, PtxError> {
+    let context = context();
+    let module = Module::parse(&context, &part.text).ok_or(PtxError::Text)?;
+    run_pipeline(&module.as_operation(), TO_NVVM)?;
+    let flat = Module::parse(&context, "module {}").ok_or(PtxError::Text)?;
+    let mut next = first_in(device_module(module.as_operation()).ok_or(PtxError::Missing)?)?;
     while let Some(op) = next {
         next = op.next_in_block();
-        if used.contains(&symbol_name(op)) {
-            move_to(op, flat.body());
-        }
+        move_to(op, flat.body());
     }
     let target = Target {
         triple: "nvptx64-nvidia-cuda".into(),
@@ -190,31 +233,25 @@ pub fn ptx(module: OperationRef<'_, '_>, arch: Arch) -> Result<String, PtxError>
     String::from_utf8(bytes).map_err(|_| PtxError::Text)
 }
 
-/// The bodies of the named device functions.
-const INTRINSICS: &str = r#"module {
-llvm.func internal @ceria.load_streaming.v4(%p: !llvm.ptr<1>) -> vector<4xi32> attributes {always_inline} {
-  %s = llvm.inline_asm "ld.global.nc.L1::no_allocate.v4.b32 {$0, $1, $2, $3}, [$4];", "=r,=r,=r,=r,l" %p
-    : (!llvm.ptr<1>) -> !llvm.struct<(i32, i32, i32, i32)>
-  %0 = llvm.extractvalue %s[0] : !llvm.struct<(i32, i32, i32, i32)>
-  %1 = llvm.extractvalue %s[1] : !llvm.struct<(i32, i32, i32, i32)>
-  %2 = llvm.extractvalue %s[2] : !llvm.struct<(i32, i32, i32, i32)>
-  %3 = llvm.extractvalue %s[3] : !llvm.struct<(i32, i32, i32, i32)>
-  %i0 = llvm.mlir.constant(0 : i32) : i32
-  %i1 = llvm.mlir.constant(1 : i32) : i32
-  %i2 = llvm.mlir.constant(2 : i32) : i32
-  %i3 = llvm.mlir.constant(3 : i32) : i32
-  %v = llvm.mlir.poison : vector<4xi32>
-  %v0 = llvm.insertelement %0, %v[%i0 : i32] : vector<4xi32>
-  %v1 = llvm.insertelement %1, %v0[%i1 : i32] : vector<4xi32>
-  %v2 = llvm.insertelement %2, %v1[%i2 : i32] : vector<4xi32>
-  %v3 = llvm.insertelement %3, %v2[%i3 : i32] : vector<4xi32>
-  llvm.return %v3 : vector<4xi32>
+/// One text of those of all parts: the directives at the start and variables come once.
+fn join(texts: impl Iterator<Item = String>) -> String {
+    let mut all = String::new();
+    let mut variables = BTreeSet::new();
+    for text in texts {
+        let start = if all.is_empty() { 0 } else { text.find(LAST_DIRECTIVE).unwrap_or(0) };
+        for line in text[start..].lines() {
+            let again = line.starts_with(".shared") && !variables.insert(line.to_string());
+            if !again && (start == 0 || !line.starts_with(LAST_DIRECTIVE)) {
+                all += line;
+                all.push('\n');
+            }
+        }
+    }
+    all
 }
-llvm.func internal @ceria.load_streaming.w(%p: !llvm.ptr<1>) -> i32 attributes {always_inline} {
-  %0 = llvm.inline_asm "ld.global.nc.L1::no_allocate.b32 $0, [$1];", "=r,l" %p : (!llvm.ptr<1>) -> i32
-  llvm.return %0 : i32
-}
-}"#;
+
+/// What the directives end with that PTX has once.
+const LAST_DIRECTIVE: &str = ".address_size";
 
 fn first_in<'c, 'a>(op: OperationRef<'c, 'a>) -> Result<Option<OperationRef<'c, 'a>>, PassError> {
     // SAFETY: the operation is owned by the block, which outlives what is done with it.

@@ -7,6 +7,7 @@
 //! product is two multiplications with a 64-bit result, the second of which adds, and one between them. For any 32-bit
 //! `y` and `w < q` it lies in [0, 2q).
 
+use super::parameters::Constants;
 use crate::kernel_to_cpu::{
     arithmetic::Range,
     code::{Code, Type, Value},
@@ -31,15 +32,20 @@ pub struct Prime {
 }
 
 impl Prime {
-    /// The words that a prime is given by, see [`Prime::new`].
-    pub fn words(q: u32) -> [u32; 5] {
-        let minus = q.wrapping_neg();
-        [q, q.wrapping_mul(2), minus, minus.wrapping_mul(2), inverse_mod_word(q).wrapping_neg()]
-    }
-
-    /// From the words q, 2q, -q, -2q and -1/q.
-    pub fn new(code: &mut Code, words: [Value; 5]) -> Self {
-        let [q, twice, minus, minus_twice, negative_inverse] = words;
+    /// The block's prime of a list.
+    pub fn new(code: &mut Code, constants: &mut Constants, primes: &[u32]) -> Self {
+        let column = |word: fn(u32) -> u32| primes.iter().map(|&q| word(q)).collect::<Vec<u32>>();
+        let words = constants.first(
+            code,
+            [
+                column(|q| q),
+                column(|q| q.wrapping_neg()),
+                column(|q| q.wrapping_mul(2)),
+                column(|q| q.wrapping_mul(2).wrapping_neg()),
+            ],
+        );
+        let [q, minus, twice, minus_twice] = words[..] else { unreachable!("four words are read") };
+        let negative_inverse = constants.word(code, &column(|q| inverse_mod_word(q).wrapping_neg()));
         let wide = code.extend(q);
         Self { q, twice, minus, minus_twice, negative_inverse, wide }
     }

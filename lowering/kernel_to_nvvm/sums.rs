@@ -25,11 +25,11 @@ struct Products<'s> {
     values: Value,
     /// Words of the weights that each stored word stands for.
     run: usize,
-    /// Words from one entry to the next.
-    weight_step: usize,
-    value_step: usize,
+    /// Words from one entry to the next, 64 bits.
+    weight_step: Value,
+    value_step: Value,
     /// Words from one result's value to the next.
-    result_step: usize,
+    result_step: Value,
     choice: Option<Value>,
     /// Where the weights of the thread's words are, if they are permuted.
     places: Option<Vec<Value>>,
@@ -111,10 +111,11 @@ fn prepare<'s>(
     let (weight_shape, value_shape) = (kernel.shape(sum.weights), kernel.shape(sum.values));
     let limb =
         |section: &mut Section<'_, '_>, code: &mut Code, buffer: usize, rows: &[usize], words: usize| {
-            let row = section.frame.constants.index(code, section.frame.prime, rows);
+            let row = section.frame.index(code, rows);
             let words = code.constant(Type::Long, words as i64);
             let offset = code.mul(row, words);
-            code.word_at(section.frame.argument(buffer), offset)
+            let start = section.frame.argument(code, buffer);
+            code.word_at(start, offset)
         };
     let mut weights = limb(section, code, sum.weights, &sum.weight_limbs.rows, sum.period);
     let values = limb(section, code, sum.values, &sum.value_limbs.rows, kernel.n);
@@ -122,7 +123,8 @@ fn prepare<'s>(
     let values = code.word_after(values, at.offset);
     let run = kernel.n / sum.period;
     let places = sum.permutation.map(|permutation| {
-        let places = code.word_at(section.frame.argument(permutation), at.base);
+        let places = section.frame.argument(code, permutation);
+        let places = code.word_at(places, at.base);
         let places = code.word_after(places, at.offset);
         load_words(code, places, at.count, true)
     });
@@ -130,8 +132,11 @@ fn prepare<'s>(
         let base = code.shift_right(at.base, i64::from(run.ilog2()));
         weights = code.word_at(weights, base);
     }
-    let frame = &section.frame;
-    let range = sum.range.map(|(from, to)| (frame.argument(from), frame.argument(to)));
+    let frame = &mut section.frame;
+    let weight_step = frame.number(code, weight_shape[1] * sum.period);
+    let value_step = frame.number(code, value_shape[1] * value_shape[2] * kernel.n);
+    let result_step = frame.number(code, value_shape[2] * kernel.n);
+    let range = sum.range.map(|(from, to)| (frame.argument(code, from), frame.argument(code, to)));
     let products = Products {
         sum,
         at,
@@ -139,10 +144,10 @@ fn prepare<'s>(
         weights,
         values,
         run,
-        weight_step: weight_shape[1] * sum.period,
-        value_step: value_shape[1] * value_shape[2] * kernel.n,
-        result_step: value_shape[2] * kernel.n,
-        choice: sum.choice.map(|choice| frame.argument(choice)),
+        weight_step,
+        value_step,
+        result_step,
+        choice: sum.choice.map(|choice| frame.argument(code, choice)),
         places,
     };
     (products, range)
@@ -152,8 +157,7 @@ impl Products<'_> {
     /// Adds the products of an entry.
     fn add(&self, code: &mut Code, section: &Section<'_, '_>, entry: Value, sums: &[Value]) -> Vec<Value> {
         let m = section.frame.m;
-        let step = code.constant(Type::Long, self.weight_step as i64);
-        let offset = code.mul(entry, step);
+        let offset = code.mul(entry, self.weight_step);
         let row = code.word_at(self.weights, offset);
         let weights = match &self.places {
             Some(places) => places.iter().map(|&place| load_at(code, row, place)).collect(),
@@ -167,12 +171,13 @@ impl Products<'_> {
             }
             None => entry,
         };
-        let step = code.constant(Type::Long, self.value_step as i64);
-        let offset = code.mul(chosen, step);
-        let row = code.word_at(self.values, offset);
+        let offset = code.mul(chosen, self.value_step);
+        let mut at = code.word_at(self.values, offset);
         let mut result = Vec::with_capacity(sums.len());
         for (k, sums) in sums.chunks(self.at.count).enumerate() {
-            let at = code.word_after(row, k * self.result_step);
+            if k > 0 {
+                at = code.word_at(at, self.result_step);
+            }
             let values = load_words(code, at, self.at.count, true);
             for ((&sum, &weight), &value) in sums.iter().zip(&weights).zip(&values) {
                 let product = m.wide_product(code, weight, value);

@@ -4,6 +4,7 @@
 //! makes values of a few neighbouring words at a time, on demand: what a value needs is made first, each value once.
 
 use super::{
+    parameters::{Constants, Parameters},
     plan::{Plan, Root, makers},
     residue::Prime,
     sums,
@@ -11,9 +12,8 @@ use super::{
 use crate::kernel_to_cpu::{
     arithmetic::Range,
     code::{Code, Type, Value},
-    constants::TileConstants,
 };
-use ceria_dialects::kernel::model::{ArgumentKind, Kernel, Limbs, Tile, TileOp};
+use ceria_dialects::kernel::model::{Kernel, Limbs, Tile, TileOp};
 use ceria_runtime::format::{primes::to_montgomery, twiddles};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,22 +34,6 @@ impl<'k> Context<'k> {
     /// For a kernel.
     pub fn new(kernel: &'k Kernel, plan: &'k Plan, twiddles: &'k [u32], locations: &'k [String]) -> Self {
         Self { kernel, plan, twiddles, locations, maker: makers(kernel) }
-    }
-
-    /// The types of a function's arguments with their attributes. `stored` are the buffers that it stores to.
-    pub fn arguments(&self, stored: &BTreeSet<usize>) -> Vec<(Type, String)> {
-        let pointer = |rest: &str| (Type::Global, format!("llvm.align = 16 : i64, llvm.noalias{rest}"));
-        let kinds = self.kernel.arguments.iter().enumerate();
-        let mut all: Vec<_> = kinds
-            .map(|(i, kind)| match kind {
-                ArgumentKind::Index => (Type::Long, String::new()),
-                ArgumentKind::Buffer(_) if stored.contains(&i) => pointer(""),
-                ArgumentKind::Buffer(_) => pointer(", llvm.readonly"),
-            })
-            .collect();
-        all.push(pointer(", llvm.readonly"));
-        all.push(pointer(""));
-        all
     }
 
     /// The buffers that roots store to.
@@ -74,107 +58,115 @@ impl<'k> Context<'k> {
 pub struct Frame<'a> {
     /// The kernel.
     pub context: &'a Context<'a>,
-    /// Numbers that differ from tile to tile.
-    pub constants: &'a mut TileConstants,
-    /// The kernel's arguments: addresses and numbers.
-    arguments: Vec<Value>,
-    twiddles: Value,
-    scratch: Value,
+    /// What the function is given.
+    pub parameters: Parameters<'a>,
+    constants: Constants,
     /// The thread's number in its block.
     pub thread: Value,
     /// The number of the block in the limb.
     pub block: Value,
     /// The number of the prime, 64 bits.
     pub prime: Value,
-    batch: Value,
+    batch: Option<Value>,
     /// The prime's words.
     pub m: Prime,
 }
 
 impl<'a> Frame<'a> {
     /// In a function whose blocks are numbered by prime in the direction y.
-    pub fn new(
-        code: &mut Code,
-        context: &'a Context<'a>,
-        constants: &'a mut TileConstants,
-        args: &[Value],
-    ) -> Self {
+    pub fn new(code: &mut Code, context: &'a Context<'a>, parameters: Parameters<'a>) -> Self {
         let kernel = context.kernel;
-        let count = kernel.arguments.len();
         let (thread, block) = (code.thread(), code.block('x'));
         let prime = code.block('y');
         let prime = code.extend(prime);
         let batch = Self::batch(code, kernel);
-        let words: Vec<[u32; 5]> = kernel.moduli.iter().map(|&q| Prime::words(q)).collect();
-        let m = [0, 1, 2, 3, 4].map(|i| {
-            let row: Vec<u32> = words.iter().map(|words| words[i]).collect();
-            constants.word(code, prime, &row)
-        });
-        let m = Prime::new(code, m);
-        let arguments = args[..count].to_vec();
-        Self {
-            context,
-            constants,
-            arguments,
-            twiddles: args[count],
-            scratch: args[count + 1],
-            thread,
-            block,
-            prime,
-            batch,
-            m,
-        }
+        let mut constants = Constants::new(code, parameters, prime);
+        let m = Prime::new(code, &mut constants, &kernel.moduli);
+        Self { context, parameters, constants, thread, block, prime, batch, m }
     }
 
-    /// The number of the batch, 64 bits.
-    pub fn batch(code: &mut Code, kernel: &Kernel) -> Value {
-        if kernel.batch == 1 {
-            return code.constant(Type::Long, 0);
-        }
-        let batch = code.block('z');
-        code.extend(batch)
+    /// The number of the batch, 64 bits, if there is more than one.
+    pub fn batch(code: &mut Code, kernel: &Kernel) -> Option<Value> {
+        (kernel.batch > 1).then(|| {
+            let batch = code.block('z');
+            code.extend(batch)
+        })
+    }
+
+    /// The constants that the function has asked for, at its end.
+    pub fn finish(self, code: &mut Code) -> Vec<u32> {
+        self.constants.finish(code)
     }
 
     /// An argument of the kernel: an address or a number.
-    pub fn argument(&self, number: usize) -> Value {
-        self.arguments[number]
+    pub fn argument(&self, code: &mut Code, number: usize) -> Value {
+        self.parameters.argument(code, number)
     }
 
     /// The word of a list that has one for each prime.
-    pub fn word(&mut self, code: &mut Code, row: &[u32]) -> Value {
-        self.constants.word(code, self.prime, row)
+    pub fn word(&mut self, code: &mut Code, column: &[u32]) -> Value {
+        self.constants.word(code, column)
+    }
+
+    /// A number that is the same for all primes, 64 bits.
+    pub fn number(&mut self, code: &mut Code, number: usize) -> Value {
+        self.constants.number(code, number)
+    }
+
+    /// The word of a list that has one for each prime, as a 64-bit index.
+    pub fn index(&mut self, code: &mut Code, column: &[usize]) -> Value {
+        let column: Vec<u32> = column.iter().map(|&r| r as u32).collect();
+        let word = self.word(code, &column);
+        code.extend(word)
+    }
+
+    /// The number of a limb in memory that has so many limbs for each batch.
+    fn limb(&mut self, code: &mut Code, column: &[usize], each: usize) -> Value {
+        let limb = self.index(code, column);
+        match self.batch {
+            Some(batch) if each > 0 => {
+                let each = self.number(code, each);
+                let first = code.mul(batch, each);
+                code.add(first, limb)
+            }
+            _ => limb,
+        }
     }
 
     /// The address of the tile's row in a buffer of rank 2 or 3.
     pub fn row(&mut self, code: &mut Code, buffer: usize, limbs: &Limbs) -> Value {
         let shape = self.context.kernel.shape(buffer);
         let (rows, words) = (shape[shape.len() - 2], shape[shape.len() - 1]);
-        let mut limb = self.constants.index(code, self.prime, &limbs.rows);
-        if shape.len() == 3 && self.context.kernel.batch > 1 {
-            let rows = code.constant(Type::Long, rows as i64);
-            let first = code.mul(self.batch, rows);
-            limb = code.add(first, limb);
-        }
+        let limb = self.limb(code, &limbs.rows, if shape.len() == 3 { rows } else { 0 });
         let words = code.constant(Type::Long, words as i64);
         let offset = code.mul(limb, words);
-        code.word_at(self.arguments[buffer], offset)
+        let start = self.argument(code, buffer);
+        code.word_at(start, offset)
     }
 
     /// The address of the tile's part of a row of scratch memory.
     pub fn scratch_row(&mut self, code: &mut Code, row: usize) -> Value {
-        let (kernel, prime) = (self.context.kernel, self.prime);
-        scratch_row(code, kernel, (self.scratch, row), self.batch, prime)
+        let kernel = self.context.kernel;
+        let primes = kernel.moduli.len();
+        let limbs: Vec<usize> = (0..primes).map(|prime| scratch_limb(kernel, row) + prime).collect();
+        let limb = self.limb(code, &limbs, primes);
+        let words = code.constant(Type::Long, kernel.n as i64);
+        let offset = code.mul(limb, words);
+        let start = self.parameters.scratch(code);
+        code.word_at(start, offset)
     }
 
     /// The address of the prime's roots of unity.
     pub fn roots(&mut self, code: &mut Code, inverse: bool) -> Value {
         let kernel = self.context.kernel;
         let known = |q: &u32| self.context.twiddles.iter().position(|known| known == q).unwrap_or(0);
-        let entries: Vec<usize> = kernel.moduli.iter().map(known).collect();
-        let entry = self.constants.index(code, self.prime, &entries);
+        let entries: Vec<u32> = kernel.moduli.iter().map(|q| known(q) as u32).collect();
+        let entry = self.word(code, &entries);
+        let entry = code.extend(entry);
         let words = code.constant(Type::Long, twiddles::words(kernel.n) as i64);
         let offset = code.mul(entry, words);
-        let at = code.word_at(self.twiddles, offset);
+        let start = self.parameters.twiddles(code);
+        let at = code.word_at(start, offset);
         code.word_after(at, if inverse { kernel.n } else { 0 })
     }
 
@@ -196,22 +188,9 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// The address of the part of a prime and a batch of a row of scratch memory.
-pub fn scratch_row(
-    code: &mut Code,
-    kernel: &Kernel,
-    (scratch, row): (Value, usize),
-    batch: Value,
-    prime: Value,
-) -> Value {
-    let count = code.constant(Type::Long, kernel.moduli.len() as i64);
-    let first = code.constant(Type::Long, (row * kernel.batch) as i64);
-    let first = code.add(first, batch);
-    let first = code.mul(first, count);
-    let tile = code.add(first, prime);
-    let words = code.constant(Type::Long, kernel.n as i64);
-    let offset = code.mul(tile, words);
-    code.word_at(scratch, offset)
+/// The first limb of a row of scratch memory.
+pub fn scratch_limb(kernel: &Kernel, row: usize) -> usize {
+    row * kernel.batch * kernel.moduli.len()
 }
 
 /// Neighbouring words of a limb: number `base + offset` and those that follow. `base` has zeros where `offset` and
@@ -424,7 +403,7 @@ impl<'f, 'a> Section<'f, 'a> {
                 (self.frame.row(code, *buffer, &Limbs { rows: rows.clone() }), *run)
             }
             Row::Scratch(row) => (self.frame.scratch_row(code, *row), 1),
-            Row::Argument(number) => (self.frame.argument(*number), 1),
+            Row::Argument(number) => (self.frame.argument(code, *number), 1),
         };
         let base = if run == 1 { self.base } else { code.shift_right(self.base, i64::from(run.ilog2())) };
         let pointer = code.word_at(start, base);

@@ -55,15 +55,18 @@ impl Transform<'_> {
         let phase = &self.phases[if inverse.is_some() { count - 1 - place } else { place }];
         let from = if place == 0 { End::Outer } else { End::Middle };
         let to = if place + 1 == count { End::Outer } else { End::Middle };
-        let twiddles = frame.roots(code, inverse.is_some());
-        let scale = inverse.map(|(c0, c1)| (frame.word(code, &c0), frame.word(code, &c1)));
+        let is_inverse = inverse.is_some();
+        let twiddles = frame.roots(code, is_inverse);
+        let scale = inverse.filter(|_| phase.first == 0);
+        let scale = scale.map(|(c0, c1)| (frame.word(code, &c0), frame.word(code, &c1)));
         let mut layouts: Vec<&Layout> = phase.layouts.iter().collect();
-        if scale.is_some() {
+        if is_inverse {
             layouts.reverse();
         }
         let location = frame.context.locations.get(self.op).cloned().unwrap_or_default();
         frame.by_range(code, |frame, code, range| {
-            let mut block = Block { transform: self, phase, range, twiddles, scale, frame, shared };
+            let mut block =
+                Block { transform: self, phase, range, is_inverse, twiddles, scale, frame, shared };
             let mut values = block.read(code, layouts[0], from, input);
             for (i, layout) in layouts.iter().enumerate() {
                 let before = code.locate(&location);
@@ -83,8 +86,9 @@ struct Block<'b, 'a> {
     transform: &'b Transform<'b>,
     phase: &'b Phase,
     range: Range,
+    is_inverse: bool,
     twiddles: Value,
-    /// Factors of the last inverse stage.
+    /// Factors of the last inverse stage, if the phase does it.
     scale: Option<(Value, Value)>,
     frame: &'b mut Frame<'a>,
     shared: &'b str,
@@ -172,13 +176,12 @@ impl Block<'_, '_> {
         let vectors = self.vectors(layout);
         match to {
             End::Outer => {
-                let values: Vec<Value> = match self.scale {
-                    // The last inverse stage has made them canonical.
-                    Some(_) => values,
-                    None => {
-                        let m = self.frame.m;
-                        values.into_iter().map(|x| m.finish_forward(code, self.range, x)).collect()
-                    }
+                // The last inverse stage has made them canonical.
+                let values: Vec<Value> = if self.is_inverse {
+                    values
+                } else {
+                    let m = self.frame.m;
+                    values.into_iter().map(|x| m.finish_forward(code, self.range, x)).collect()
                 };
                 let roots = self.transform.roots;
                 let mut section = Section::new(self.frame, self.range, base, roots);
@@ -233,7 +236,7 @@ impl Block<'_, '_> {
         }
         let base = self.limb_base(code, layout);
         let mut order: Vec<usize> = (first..end).collect();
-        if self.scale.is_some() {
+        if self.is_inverse {
             order.reverse();
         }
         for stage in order {
@@ -270,9 +273,9 @@ impl Block<'_, '_> {
         for r in lower {
             let w = factors[offsets.binary_search(&block(r)).unwrap_or(0)];
             let both = (values[r], values[r + pair]);
-            (values[r], values[r + pair]) = match self.scale {
-                None => m.forward(code, self.range, both, w, stage == 0),
-                Some(_) => m.inverse(code, self.range, both, w),
+            (values[r], values[r + pair]) = match self.is_inverse {
+                false => m.forward(code, self.range, both, w, stage == 0),
+                true => m.inverse(code, self.range, both, w),
             };
         }
     }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::format::{
     abi::{KernelFn, Runtime},
-    manifest::{Kernel, Manifest, Port},
+    manifest::{Kernel, Manifest, Port, WORD},
 };
 use std::{cell::RefCell, ffi::c_void, time::Instant};
 
@@ -223,6 +223,7 @@ impl<D: Device> DeviceExecutor<D> {
             index: &self.index,
             scratch: self.scratch,
             shares: self.placement.host_bytes > 0,
+            values: Vec::new(),
             parameters: Vec::new(),
             profile,
             failure: None,
@@ -258,6 +259,8 @@ struct Running<'r, D> {
     scratch: u64,
     /// Whether tables lie in the host's memory.
     shares: bool,
+    /// What the functions of a kernel may take, and what one takes.
+    values: Vec<u64>,
     parameters: Vec<u64>,
     profile: Profile,
     failure: Option<DeviceError>,
@@ -268,18 +271,32 @@ impl<D: Device> Running<'_, D> {
         let kernels = self.kernels;
         let kernel = usize::try_from(number).ok().and_then(|number| kernels.get(number));
         let kernel = kernel.ok_or_else(|| DeviceError::Code(format!("it launches kernel {number}")))?;
-        self.parameters.clear();
-        self.parameters.extend_from_slice(arguments);
-        self.parameters.push(self.scratch);
+        self.values.clear();
+        self.values.extend_from_slice(arguments);
+        self.values.push(self.scratch);
         if self.shares {
-            for (parameter, &bytes) in self.parameters.iter_mut().zip(&kernel.buffers) {
+            for (value, &bytes) in self.values.iter_mut().zip(&kernel.buffers) {
                 if bytes > 0 {
-                    *parameter = self.device.fetch(*parameter, bytes)?;
+                    *value = self.device.fetch(*value, bytes)?;
                 }
             }
         }
+        // The table of constants comes before scratch memory.
+        let constants = arguments.len().wrapping_sub(1);
         for launch in &kernel.launches {
             let from = Instant::now();
+            self.parameters.clear();
+            for &argument in &launch.arguments {
+                let argument = argument as usize;
+                let value = self.values.get(argument).ok_or_else(|| {
+                    DeviceError::Code(format!(
+                        "{} takes argument {argument} of {}",
+                        launch.symbol, kernel.name
+                    ))
+                })?;
+                let offset = if argument == constants { launch.constants * WORD } else { 0 };
+                self.parameters.push(value.wrapping_add(offset));
+            }
             self.device.launch(launch, &self.parameters).map_err(|e| e.in_launch(&kernel.name, launch))?;
             let blocks = launch.grid.iter().map(|&blocks| u64::from(blocks)).product();
             self.profile.record(number, blocks, from);

@@ -13,7 +13,7 @@
 // CHECK: gpu.binary @kernels
 // CHECK-SAME: #nvvm.target<chip = "sm_80">
 // CHECK-SAME: .target sm_80
-// CHECK-SAME: .visible .entry mul_0(
+// CHECK-SAME: .visible .entry words_0(
 // CHECK-SAME: .maxntid 128, 1, 1
 // CHECK-SAME: ld.global.nc.v4.b32
 // CHECK-SAME: mul.wide.u32

@@ -3,7 +3,7 @@
 use super::{
     EmulatorError,
     block::Launched,
-    lower::{CONSTANTS, Function, PREFIX, Site, lower},
+    lower::{Function, PREFIX, Site, lower},
     memory::Memory,
     threads::{Entry, Stacks},
 };
@@ -33,8 +33,6 @@ pub enum Mode {
 pub struct Code {
     functions: Vec<(Function, Entry)>,
     sites: Vec<Site>,
-    /// First address and bytes of each constant.
-    constants: Vec<(u64, u64)>,
     mode: Mode,
     /// What the functions are in.
     _library: LoadedCode,
@@ -58,19 +56,7 @@ impl Code {
             let entry = *unsafe { library.get::<Entry>(&symbol) }.map_err(EmulatorError::Load)?;
             functions.push((function, entry));
         }
-        let mut ends = vec![[0u64; 2]; lowered.constants];
-        // SAFETY: the function writes two addresses a constant.
-        unsafe {
-            let tell = library.get::<unsafe extern "C" fn(*mut [u64; 2])>(CONSTANTS);
-            tell.map_err(EmulatorError::Load)?(ends.as_mut_ptr());
-        }
-        let constants = ends.iter().map(|[first, past]| (*first, past - first)).collect();
-        Ok(Self { functions, sites: lowered.sites, constants, mode, _library: library })
-    }
-
-    /// Lets the code read its constants.
-    pub fn register(&self, memory: &mut Memory) {
-        self.constants.iter().for_each(|&(address, bytes)| memory.constant(address, bytes));
+        Ok(Self { functions, sites: lowered.sites, mode, _library: library })
     }
 
     /// The functions.

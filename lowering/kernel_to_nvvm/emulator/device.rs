@@ -19,9 +19,7 @@ impl Emulated {
     /// A device with the code of the `gpu.module` in a module, which stays as it is.
     pub fn new(module: OperationRef<'_, '_>, mode: Mode) -> Result<Self, EmulatorError> {
         let code = Code::compile(module, mode)?;
-        let mut memory = Memory::default();
-        code.register(&mut memory);
-        Ok(Self { code, memory, stacks: Stacks::default(), launches: 0 })
+        Ok(Self { code, memory: Memory::default(), stacks: Stacks::default(), launches: 0 })
     }
 
     /// The code.

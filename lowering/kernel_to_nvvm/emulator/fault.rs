@@ -71,8 +71,8 @@ pub enum FaultKind {
         /// How many bytes.
         bytes: u32,
     },
-    /// A store to a constant.
-    #[error("a constant is written to")]
+    /// A store to memory of the host.
+    #[error("memory of the host is written to")]
     ReadOnly,
     /// The address is not a multiple of what the access promises.
     #[error("the address is misaligned: {at:#x} is no multiple of {alignment}")]

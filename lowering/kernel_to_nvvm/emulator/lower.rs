@@ -8,10 +8,8 @@
 //! |---|---|
 //! | `gpu.thread_id`, `gpu.block_id` | words of the state |
 //! | globals of address space 3 | offsets from the state's shared memory, a function's own |
-//! | globals of address spaces 1 and 4 | constants; [`CONSTANTS`] tells where they are |
 //! | `gpu.barrier`, `gpu.shuffle` | calls through the state |
 //! | loads and stores | themselves, after a call through the state if they are traced |
-//! | named device intrinsics | plain loads |
 //!
 //! Each operation that may fault has a number, its [`Site`].
 
@@ -35,7 +33,6 @@ use melior::{
     ir::{
         BlockRef, Identifier, Module, Region, RegionRef,
         attribute::{DenseI32ArrayAttribute, IntegerAttribute, StringAttribute, TypeAttribute},
-        operation::{OperationMutLike, OperationRefMut},
         r#type::IntegerType,
     },
 };
@@ -43,9 +40,6 @@ use std::{collections::BTreeMap, mem::offset_of};
 
 /// Prefix of the functions' symbols, so that they clash with nothing.
 pub const PREFIX: &str = "emulated_";
-
-/// A function that writes the first address and the one past the last of each constant to where its argument points.
-pub const CONSTANTS: &str = "emulated.constants";
 
 /// Shared buffers begin at multiples of this.
 const SHARED_ALIGNMENT: u64 = 128;
@@ -97,8 +91,6 @@ pub struct Lowered<'c> {
     pub functions: Vec<Function>,
     /// Operations by number.
     pub sites: Vec<Site>,
-    /// How many constants there are.
-    pub constants: usize,
 }
 
 /// Lowers the `gpu.module` in a module, which stays as it is. `traced`: loads and stores are reported before they happen.
@@ -116,14 +108,11 @@ pub fn lower<'c>(module: OperationRef<'c, '_>, traced: bool) -> Result<Lowered<'
     let target = Module::new(device.location());
     let mut lowering =
         Lowering { context, traced, sites: Vec::new(), shared: BTreeMap::new(), functions: Vec::new() };
-    let mut constants = Vec::new();
     let body = device.region(0)?.first_block();
     // Globals first: functions refer to them.
     for op in operations(body) {
         match name_of(op).as_str() {
             "llvm.mlir.global" if integer(op, "addr_space") == Some(3) => lowering.shared_global(op)?,
-            "llvm.mlir.global" => constants.push(lowering.constant(op, &target)?),
-            "llvm.func" if op.region(0)?.first_block().is_none() => {}
             "gpu.func" => {}
             _ => return Err(PassError::op(&op, "cannot be emulated")),
         }
@@ -132,21 +121,14 @@ pub fn lower<'c>(module: OperationRef<'c, '_>, traced: bool) -> Result<Lowered<'
         let lowered = lowering.function(op)?;
         target.body().append_operation(lowered);
     }
-    target.body().append_operation(lowering.constants(&constants, device.location())?);
     let Lowering { sites, functions, .. } = lowering;
-    Ok(Lowered { module: target, functions, sites, constants: constants.len() })
+    Ok(Lowered { module: target, functions, sites })
 }
 
 /// A global of address space 3.
 struct SharedGlobal<'c> {
     bytes: u64,
     location: Location<'c>,
-}
-
-/// A constant: its name and type.
-struct Constant<'c> {
-    name: String,
-    ty: Attribute<'c>,
 }
 
 struct Lowering<'c> {
@@ -178,48 +160,6 @@ impl<'c> Lowering<'c> {
         let bytes = byte_size(ty).ok_or_else(|| PassError::op(&op, format!("has the type {ty}")))?;
         self.shared.insert(text(op, "sym_name"), SharedGlobal { bytes, location: op.location() });
         Ok(())
-    }
-
-    /// Copies a constant without its address space.
-    fn constant(&self, op: OperationRef<'c, '_>, to: &Module<'c>) -> Result<Constant<'c>, PassError> {
-        let is_constant = op.has_attribute("constant") && matches!(integer(op, "addr_space"), Some(1 | 4));
-        if !is_constant {
-            return Err(PassError::op(&op, "is neither a constant nor shared memory"));
-        }
-        let copy = to.body().append_operation(Operation::clone(&op));
-        // SAFETY: the op was just made and nobody else refers to it.
-        let mut copy = unsafe { OperationRefMut::from_raw(copy.to_raw()) };
-        copy.set_attribute(
-            "addr_space",
-            IntegerAttribute::new(IntegerType::new(self.context, 32).into(), 0).into(),
-        );
-        copy.set_attribute("linkage", llvm::attributes::linkage(self.context, Linkage::Internal));
-        Ok(Constant { name: text(op, "sym_name"), ty: op.attribute("global_type")? })
-    }
-
-    /// Makes [`CONSTANTS`].
-    fn constants(
-        &self,
-        constants: &[Constant<'c>],
-        location: Location<'c>,
-    ) -> Result<Operation<'c>, PassError> {
-        let region = Region::new();
-        let pointer = llvm::r#type::pointer(self.context, 0);
-        let block = region.append_block(melior::ir::Block::new(&[(pointer, location)]));
-        let end = block.append_operation(llvm::r#return(None, location));
-        let insert = Insert { context: self.context, block, before: end, location };
-        let out: Value = block.argument(0)?.into();
-        for (number, constant) in constants.iter().enumerate() {
-            let symbol = Attribute::parse(self.context, &format!("@\"{}\"", constant.name))
-                .ok_or_else(|| PassError::new(format!("@{} is no symbol", constant.name)))?;
-            let first = insert.value("llvm.mlir.addressof", &[], pointer, &[("global_name", symbol)])?;
-            let past = insert.offset(first, 1, constant.ty)?;
-            for (part, address) in [first, past].into_iter().enumerate() {
-                let place = insert.bytes(out, 16 * number as u64 + 8 * part as u64)?;
-                insert.op("llvm.store", &[address, place], &[], &[("ordering", insert.long(0))])?;
-            }
-        }
-        Ok(self.llvm_function(CONSTANTS, &[pointer], region, location))
     }
 
     fn llvm_function(
@@ -360,7 +300,6 @@ impl<'c> Lowering<'c> {
             "llvm.store" => {
                 self.trace(op, &insert, entry, op.operand(1)?, op.operand(0)?.r#type(), true)?;
             }
-            "llvm.call" => self.intrinsic(op, &insert, entry)?,
             "llvm.getelementptr" | "llvm.mlir.constant" | "llvm.mlir.poison" | "llvm.mlir.undef" => {}
             _ if ["arith.", "vector.", "scf.", "cf."].iter().any(|dialect| name.starts_with(dialect)) => {}
             _ => return Err(PassError::op(&op, "has no twin on the CPU and cannot be emulated")),
@@ -415,7 +354,7 @@ impl<'c> Lowering<'c> {
         Ok(())
     }
 
-    /// The address of shared memory; that of a constant stays.
+    /// The address of shared memory.
     fn address<'a>(
         &self,
         op: OperationRef<'c, 'a>,
@@ -424,7 +363,9 @@ impl<'c> Lowering<'c> {
     ) -> Result<(), PassError> {
         let name = op.attribute("global_name")?;
         let name = melior::ir::attribute::FlatSymbolRefAttribute::try_from(name)?.value().to_string();
-        let Some(global) = self.shared.get(&name) else { return Ok(()) };
+        let global = self.shared.get(&name);
+        let global =
+            global.ok_or_else(|| PassError::op(&op, format!("refers to @{name}, which is missing")))?;
         let at = match entry.offsets.get(&name) {
             Some(&at) => at,
             None => {
@@ -462,7 +403,7 @@ impl<'c> Lowering<'c> {
             return Ok(());
         }
         let space = match address_space(pointer.r#type()) {
-            Some(1 | 4) => Space::Global,
+            Some(1) => Space::Global,
             Some(3) => Space::Shared,
             _ => return Err(PassError::op(&op, "accesses neither global nor shared memory")),
         };
@@ -471,26 +412,6 @@ impl<'c> Lowering<'c> {
         let site = self.site(op, Some(Access { space, bytes, alignment, write }));
         insert.call(entry.access, &[entry.state, pointer, insert.constant(site, 32)?], None)?;
         Ok(())
-    }
-
-    /// The twin of a named device intrinsic.
-    fn intrinsic<'a>(
-        &mut self,
-        op: OperationRef<'c, 'a>,
-        insert: &Insert<'c, 'a>,
-        entry: &Entry<'c, 'a>,
-    ) -> Result<(), PassError> {
-        let callee = op.attribute("callee").ok();
-        let callee = callee.and_then(|a| melior::ir::attribute::FlatSymbolRefAttribute::try_from(a).ok());
-        match callee.map(|callee| callee.value().to_string()).as_deref() {
-            Some("ceria.load_streaming.v4" | "ceria.load_streaming.w") => {
-                let (pointer, ty) = (op.operand(0)?, op.result(0)?.r#type());
-                self.trace(op, insert, entry, pointer, ty, false)?;
-                replace(op, &[insert.load(pointer, ty)?]);
-                Ok(())
-            }
-            _ => Err(PassError::op(&op, "calls a function that has no twin on the CPU")),
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Global memory: allocations of the device, and the constants of its code.
+//! Global memory: allocations of the device, and memory of the host that its code may read.
 //!
 //! An address of the device is one of the process, so that emulated code can use it as it is. Allocations are apart, so
 //! that an index beyond the end of one does not reach the next.
@@ -62,7 +62,7 @@ impl Drop for Bytes {
 /// A range that may be accessed.
 struct Range {
     bytes: u64,
-    /// `None` for constants, which may only be read.
+    /// `None` for memory of the host, which may only be read.
     owned: Option<Bytes>,
     shadow: Shadow,
 }
@@ -72,7 +72,7 @@ struct Range {
 pub enum Refusal {
     /// Outside every range.
     Outside,
-    /// A constant.
+    /// Memory of the host.
     ReadOnly,
 }
 
@@ -91,8 +91,8 @@ impl Memory {
         Some(address)
     }
 
-    /// Lets code read what is its own.
-    pub fn constant(&mut self, address: u64, bytes: u64) {
+    /// Lets code read memory of the host.
+    pub fn map(&mut self, address: u64, bytes: u64) {
         self.ranges.insert(address, Range { bytes, owned: None, shadow: Shadow::default() });
     }
 

@@ -2,14 +2,14 @@
 //! executed, and which addresses are read and written.
 //!
 //! Integer arithmetic, comparisons and branches are carried out; the launch's parameters, the thread's number and the
-//! block's are known, and so are the contents of the code's own variables; loops turn as often as on a device, whether their
+//! block's are known, and so are the contents of some memory, as that of constants; loops turn as often as on a device, whether their
 //! bounds are constants or parameters. What else comes out of memory or from other lanes is unknown, and so is what is
 //! computed from it. Where a branch depends on what is
 //! unknown the path that does not jump is taken: the body of a condition is executed, a loop is left; the run then says
 //! that it guessed.
 
 use super::{
-    Class, Counts, Function, Instruction, Operand, Variables,
+    Class, Counts, Function, Instruction, Operand,
     operand::{Predicate, Register},
 };
 
@@ -31,8 +31,36 @@ pub struct Launch<'l> {
     pub block: u32,
     /// The parameters, 64 bits each.
     pub parameters: &'l [u64],
-    /// The variables of the code.
-    pub variables: &'l Variables,
+    /// Memory.
+    pub regions: &'l [Region],
+}
+
+impl Launch<'_> {
+    /// The word at an address, if it is known.
+    fn known(&self, address: u64) -> Option<u32> {
+        let region = self.regions.iter().find(|region| region.contains(address))?;
+        region.words.get(usize::try_from((address - region.start) / 4).ok()?).copied()
+    }
+}
+
+/// A piece of device memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Region {
+    /// Its first address.
+    pub start: u64,
+    /// The address after its last.
+    pub end: u64,
+    /// Whether it is read once in a run, as keys and plaintexts are, so that no cache helps.
+    pub streamed: bool,
+    /// The words at its start that are known.
+    pub words: Vec<u32>,
+}
+
+impl Region {
+    /// Whether an address is inside.
+    pub fn contains(&self, address: u64) -> bool {
+        (self.start..self.end).contains(&address)
+    }
 }
 
 /// Which thread.
@@ -224,9 +252,6 @@ impl State<'_> {
     /// A word of constant memory.
     fn constant(&self, bank: u32, offset: u32) -> Option<u32> {
         let half = |value: u64, offset: u32| Some((value >> (8 * (offset & 4))) as u32);
-        if bank == 4 {
-            return self.launch.variables.constant(offset);
-        }
         if bank != 0 {
             return None;
         }

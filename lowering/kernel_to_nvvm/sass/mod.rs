@@ -6,11 +6,9 @@
 mod class;
 pub mod execute;
 mod operand;
-mod variables;
 
 pub use class::{Class, Counts};
 pub use operand::{Operand, Predicate, Register};
-pub use variables::Variables;
 
 use super::tools::{Tool, ToolError, text};
 use std::{collections::BTreeMap, fs};

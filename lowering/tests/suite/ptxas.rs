@@ -3,8 +3,8 @@
 //! Without an assembler these tests say so and do nothing; `.ci/cuda-tools.sh` installs it.
 
 use ceria_lowering::kernel_to_nvvm::{
-    predict::{Code, Region, estimate},
-    sass::Class,
+    predict::{Code, estimate},
+    sass::{Class, execute::Region},
     tools::Tool,
 };
 use ceria_runtime::format::manifest::Launch;
@@ -75,7 +75,7 @@ TURN:
 "#;
 
 fn launch(symbol: &str, grid: [u32; 3], block: u32) -> Launch {
-    Launch { symbol: symbol.into(), grid, block, shared_bytes: 0 }
+    Launch { symbol: symbol.into(), grid, block, ..Launch::default() }
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn ptxas_loops_turn_as_often_as_their_parameters_say() {
         let (usage, _) = &code.functions["sums"];
         assert!(!usage.spills() && usage.registers > 8, "sm_{architecture}: {usage:?}");
         let (rows, factors, out) = (0x10_0000_0000, 0x20_0000_0000, 0x30_0000_0000);
-        let tables = [Region { start: rows, end: rows + (1 << 30), streamed: true }];
+        let tables = [Region { start: rows, end: rows + (1 << 30), streamed: true, words: Vec::new() }];
         let launch = launch("sums", [8, 1, 1], 128);
         for turns in [1, 12, 35] {
             let parameters = [rows, factors, out, 5, 5 + turns];

@@ -19,9 +19,10 @@ pub struct Kernel {
     pub buffers: Vec<u64>,
 }
 
-/// A launch of one function on a device. Its parameters are 64 bits each: the arguments of the kernel (addresses and
-/// numbers), the address of the table of twiddles, and the address of the device's scratch memory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A launch of one function on a device. The function takes some of these values of 64 bits each: the arguments of the
+/// kernel (addresses and numbers), the address of the table of twiddles, that of the launch's constants, and that of the
+/// device's scratch memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Launch {
     /// The function's name in the device code.
@@ -33,6 +34,10 @@ pub struct Launch {
     /// Bytes of shared memory of a block beyond what the function declares itself.
     #[serde(default)]
     pub shared_bytes: u32,
+    /// The numbers of the values that the function takes, in its order.
+    pub arguments: Vec<u32>,
+    /// The word of the table of constants at which the launch's begin.
+    pub constants: u64,
 }
 
 /// Code for an accelerator beside the host program.

@@ -62,7 +62,7 @@ fn survives_its_text() -> Result<(), ManifestError> {
 }
 
 fn launch(block: u32) -> Launch {
-    Launch { symbol: "add_0".into(), grid: [1, 1, 1], block, shared_bytes: 0 }
+    Launch { symbol: "add_0".into(), grid: [1, 1, 1], block, ..Launch::default() }
 }
 
 fn on_device(manifest: &mut Manifest, block: u32) {

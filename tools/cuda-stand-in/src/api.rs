@@ -178,7 +178,6 @@ pub unsafe extern "C" fn cuModuleLoadDataEx(
         Err("line 7; error: not a mnemonic".into())
     } else if text.contains("gpu.module") {
         image::emulated(&text).map(|(code, functions)| {
-            code.register(&mut state.memory.emulated);
             state.code = Some(code);
             functions
         })

@@ -65,7 +65,7 @@ impl Memory {
         // SAFETY: it is as large.
         unsafe { address.write_bytes(FRESH, layout.size()) };
         if kind == Kind::Mapped {
-            self.emulated.constant(address as u64, bytes as u64);
+            self.emulated.map(address as u64, bytes as u64);
         }
         self.pieces.insert(address as u64, (bytes, kind));
         Some(address as u64)

@@ -102,7 +102,7 @@ impl State {
     /// Runs a function on all blocks, if it is emulated.
     fn run(&mut self, function: &Function, grid: [u32; 3], threads: u32, parameters: &[u64]) -> Code {
         let Some(code) = self.code.as_ref().filter(|_| function.emulated) else { return SUCCESS };
-        let launch = Launch { symbol: function.name.clone(), grid, block: threads, shared_bytes: 0 };
+        let launch = Launch { symbol: function.name.clone(), grid, block: threads, ..Launch::default() };
         let memory = &mut self.memory.emulated;
         // SAFETY: every access is checked before it happens.
         match unsafe { code.launch(&launch, parameters, memory, self.launched, &mut self.stacks) } {

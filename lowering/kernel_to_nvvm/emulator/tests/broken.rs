@@ -12,8 +12,8 @@ use crate::{
     random_kernels::{Case, Random, interpreted},
 };
 use ceria_dialects::kernel::model::{ArgumentKind, Kernel, Limbs, TileOp};
-use ceria_runtime::format::primes::ntt_primes_below;
-use std::collections::BTreeSet;
+use ceria_runtime::format::{manifest::Launch, primes::ntt_primes_below};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A changed kernel.
 struct Mutant {
@@ -55,12 +55,16 @@ fn off_by_one(text: &str) -> Vec<Mutant> {
     })
 }
 
-/// With one twiddle that is the next one of the table, whose address is this argument.
-fn other_twiddle(text: &str, table: &str) -> Vec<Mutant> {
-    let mut pointers = BTreeSet::from([table.to_string()]);
+/// With one twiddle that is the next one of the table. `tables` says which of a function's arguments is its address.
+fn other_twiddle(text: &str, tables: &BTreeMap<&str, usize>) -> Vec<Mutant> {
+    let mut pointers = BTreeSet::new();
     mutants(text, |line| {
-        if line.trim().starts_with("gpu.func") {
-            pointers = BTreeSet::from([table.to_string()]);
+        if let Some((name, arguments)) =
+            line.trim().strip_prefix("gpu.func @").and_then(|rest| rest.split_once('('))
+        {
+            let names = arguments.split('%').skip(1).filter_map(|rest| rest.split(':').next());
+            pointers = names.map(|name| format!("%{name}")).skip(tables[name]).take(1).collect();
+            return None;
         }
         let (result, op) = line.trim().split_once(" = ")?;
         let from = op.split(['[', ' ', ',', '{']).find(|word| word.starts_with('%'))?;
@@ -77,7 +81,8 @@ fn other_twiddle(text: &str, table: &str) -> Vec<Mutant> {
     })
 }
 
-/// A kernel that loads a limb for each of two primes, does something with it, and stores it.
+/// A kernel that loads a limb for each of two primes, does something with it, and stores it. It loads other rows than it
+/// stores, so that no two of its constants are equal side by side.
 struct Right {
     suite: Suite,
     expected: Vec<Vec<u32>>,
@@ -87,10 +92,10 @@ impl Right {
     fn new(n: usize, body: Vec<TileOp>, schedule: &Schedule) -> Self {
         let mut random = Random(9);
         let moduli: Vec<u32> = ntt_primes_below(1 << 30, n.ilog2()).take(2).collect();
-        let rows = moduli.iter().flat_map(|&q| vec![q; n]);
+        let rows = [moduli[0], moduli[0], moduli[1]].into_iter().flat_map(|q| vec![q; n]);
         let input: Vec<u32> = rows.map(|q| random.below(q as usize) as u32).collect();
         let tiles = body.iter().flat_map(TileOp::results).count();
-        let arguments = vec![ArgumentKind::Buffer(vec![2, n]); 2];
+        let arguments = vec![ArgumentKind::Buffer(vec![3, n]), ArgumentKind::Buffer(vec![2, n])];
         let kernel = Kernel { name: "k".into(), batch: 1, moduli, n, arguments, body, tiles };
         let case = Case { kernel, operands: vec![input, vec![0; 2 * n]] };
         let expected = interpreted(&case);
@@ -100,7 +105,7 @@ impl Right {
     fn transform(n: usize, inverse: bool, schedule: &Schedule) -> Self {
         let limbs = Limbs { rows: vec![0, 1] };
         let body = vec![
-            TileOp::Load { buffer: 0, limbs: limbs.clone(), result: 0 },
+            TileOp::Load { buffer: 0, limbs: Limbs { rows: vec![1, 2] }, result: 0 },
             match inverse {
                 true => TileOp::Intt { input: 0, scale: None, result: 1 },
                 false => TileOp::Ntt { input: 0, result: 1 },
@@ -114,27 +119,27 @@ impl Right {
     fn conversion(n: usize) -> Self {
         let from: Vec<u32> = ntt_primes_below(1 << 30, n.ilog2()).take(4).skip(2).collect();
         let body = vec![
-            TileOp::Bconv { buffer: 0, from, rows: vec![0, 1], result: 0 },
+            TileOp::Bconv { buffer: 0, from, rows: vec![1, 2], result: 0 },
             TileOp::Store { tile: 0, buffer: 1, limbs: Limbs { rows: vec![0, 1] } },
         ];
         Self::new(n, body, &Schedule::default())
     }
 
     fn text(&self) -> &str {
-        self.suite.functions(0)
+        self.suite.functions()
     }
 
     /// Runs the kernel as it is, and mutants, of which there must be some; `caught` judges what each does.
     fn check(&self, mutants: &[Mutant], caught: impl Fn(&Result<Vec<Vec<u32>>, EmulatorError>) -> bool) {
         assert!(!mutants.is_empty(), "nothing to break in\n{}", self.text());
-        let renamed = |(index, mutant): (usize, &Mutant)| mutant.text.replace("@k_", &format!("@m{index}_"));
+        let renamed = |(index, mutant): (usize, &Mutant)| mutant.text.replace('@', &format!("@m{index}_"));
         let all: String = mutants.iter().enumerate().map(renamed).collect();
         let text = Suite::module(&(self.text().to_string() + &all));
         let mut device = Suite::device(&text, Mode::Checked).unwrap_or_else(|e| panic!("{e}"));
-        let right = self.suite.run(0, "k", &mut device).unwrap_or_else(|e| panic!("{e}"));
+        let right = self.suite.run(0, "", &mut device).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(right, self.expected);
         for (index, mutant) in mutants.iter().enumerate() {
-            let found = self.suite.run(0, &format!("m{index}"), &mut device);
+            let found = self.suite.run(0, &format!("m{index}_"), &mut device);
             let found = found.map_err(|e| EmulatorError::of(e).unwrap_or_else(|e| panic!("{e}")));
             assert!(caught(&found), "not caught: {}", mutant.line);
         }
@@ -184,7 +189,11 @@ fn an_index_off_by_one_is_caught() {
 #[test]
 fn a_wrong_twiddle_is_caught() {
     for right in transforms() {
-        let mutants = other_twiddle(right.text(), "%2");
+        // The table comes after the two buffers.
+        let launches = right.suite.launches(0).iter();
+        let table = |launch: &Launch| launch.arguments.iter().position(|&argument| argument == 2);
+        let tables = launches.filter_map(|launch| Some((launch.symbol.as_str(), table(launch)?))).collect();
+        let mutants = other_twiddle(right.text(), &tables);
         right.check(&mutants, |found| right.is_wrong(found));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::{Emulated, EmulatorError, Mode};
 use crate::{
-    kernel_to_nvvm::{KernelCode, generate, schedule::Schedule},
+    kernel_to_nvvm::{KernelCode, Library, schedule::Schedule},
     random_kernels::{Case, Random, case, interpreted, primes, twiddle_table},
 };
 use ceria_dialects::{
@@ -21,26 +21,35 @@ pub struct Suite {
     /// The kernels.
     pub cases: Vec<Case>,
     codes: Vec<KernelCode>,
+    library: Library,
     twiddles: Vec<u32>,
 }
 
 impl Suite {
     /// Generates code. Operations of kernels are at locations like `"k0.3"`.
     pub fn new(cases: Vec<Case>, n: usize, schedule: &Schedule) -> Self {
-        let primes = primes(&cases);
+        // Backwards, so that numbers of entries are not those of primes.
+        let mut primes = primes(&cases);
+        primes.reverse();
+        let mut library = Library::default();
         let generate = |case: &Case| {
             let places = 0..case.kernel.body.len();
             let places: Vec<String> =
                 places.map(|op| format!("loc(\"{}.{op}\")", case.kernel.name)).collect();
-            generate(&case.kernel, schedule, &primes, &places)
+            library.add(&case.kernel, schedule, &primes, &places)
         };
         let codes = cases.iter().map(generate).collect();
-        Self { codes, twiddles: twiddle_table(&primes, n), cases }
+        Self { codes, library, twiddles: twiddle_table(&primes, n), cases }
     }
 
-    /// The device functions of a kernel.
-    pub fn functions(&self, index: usize) -> &str {
-        &self.codes[index].text
+    /// The device functions of all kernels.
+    pub fn functions(&self) -> &str {
+        &self.library.text
+    }
+
+    /// What is launched for a kernel.
+    pub fn launches(&self, index: usize) -> &[Launch] {
+        &self.codes[index].launches
     }
 
     /// A module of device functions.
@@ -56,25 +65,37 @@ impl Suite {
         Emulated::new(unsafe { OperationRef::from_raw(module.as_operation().to_raw()) }, mode)
     }
 
-    /// The operands of a kernel after its launches. On the device the kernel is called `name`.
-    pub fn run(&self, index: usize, name: &str, device: &mut Emulated) -> Result<Vec<Vec<u32>>, DeviceError> {
+    /// The operands of a kernel after its launches. On the device the names of functions begin with `prefix`.
+    pub fn run(
+        &self,
+        index: usize,
+        prefix: &str,
+        device: &mut Emulated,
+    ) -> Result<Vec<Vec<u32>>, DeviceError> {
         let (case, code) = (&self.cases[index], &self.codes[index]);
         let mut operands = case.operands.clone();
-        let mut parameters = Vec::new();
+        let mut values = Vec::new();
         let kinds = &case.kernel.arguments;
         for (words, kind) in operands.iter().zip(kinds) {
-            parameters.push(match kind {
+            values.push(match kind {
                 ArgumentKind::Buffer(_) => put(device, words)?,
                 ArgumentKind::Index => u64::from(words[0]),
             });
         }
-        parameters.push(put(device, &self.twiddles)?);
-        parameters.push(device.allocate(4 * code.scratch_words as u64)?);
+        values.push(put(device, &self.twiddles)?);
+        let constants = put(device, &self.library.constants.words)?;
+        values.push(constants);
+        values.push(device.allocate(4 * code.scratch_words as u64)?);
         for launch in &code.launches {
-            let symbol = launch.symbol.replacen(&case.kernel.name, name, 1);
+            let value = |&argument: &u32| match values[argument as usize] {
+                value if value == constants => value + 4 * launch.constants,
+                value => value,
+            };
+            let parameters: Vec<u64> = launch.arguments.iter().map(value).collect();
+            let symbol = format!("{prefix}{}", launch.symbol);
             device.launch(&Launch { symbol, ..launch.clone() }, &parameters)?;
         }
-        for ((words, kind), &address) in operands.iter_mut().zip(kinds).zip(&parameters) {
+        for ((words, kind), &address) in operands.iter_mut().zip(kinds).zip(&values) {
             if let ArgumentKind::Buffer(_) = kind {
                 device.download(address, words)?;
             }
@@ -92,11 +113,10 @@ fn put(device: &mut Emulated, words: &[u32]) -> Result<u64, DeviceError> {
 /// Runs kernels by one schedule.
 fn check(cases: Vec<Case>, n: usize, schedule: &Schedule) {
     let suite = Suite::new(cases, n, schedule);
-    let functions: String = (0..suite.cases.len()).map(|index| suite.functions(index)).collect();
     let mut device =
-        Suite::device(&Suite::module(&functions), Mode::Checked).unwrap_or_else(|e| panic!("{e}"));
+        Suite::device(&Suite::module(suite.functions()), Mode::Checked).unwrap_or_else(|e| panic!("{e}"));
     for (index, case) in suite.cases.iter().enumerate() {
-        let found = suite.run(index, &case.kernel.name, &mut device);
+        let found = suite.run(index, "", &mut device);
         let found = found.unwrap_or_else(|e| panic!("{e}\n{:?}", case.kernel));
         for (argument, (found, expected)) in found.iter().zip(interpreted(case)).enumerate() {
             let first = found.iter().zip(&expected).position(|(a, b)| a != b);

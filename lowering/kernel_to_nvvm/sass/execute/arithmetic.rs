@@ -207,10 +207,9 @@ impl State<'_> {
                 })?;
                 (instruction.bytes() >= 4).then_some(())?;
                 let words = (instruction.bytes() / 4) as u16;
-                let variables = self.launch.variables;
-                variables.word(address)?;
+                self.launch.known(address)?;
                 for word in 0..words {
-                    self.set(result.next(word), variables.word(address + 4 * u64::from(word)));
+                    self.set(result.next(word), self.launch.known(address + 4 * u64::from(word)));
                 }
                 Some(())
             }

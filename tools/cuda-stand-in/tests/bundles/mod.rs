@@ -18,7 +18,7 @@ use ceria_runtime::{
     device::Bundle,
     format::{
         layout::Layout,
-        manifest::{self, Prediction, TableContent},
+        manifest::{self, Launch, Prediction, TableContent},
         params::Params,
     },
 };
@@ -198,19 +198,18 @@ pub fn built(name: &str) -> PathBuf {
 /// PTX with functions that do nothing.
 fn signatures(lowered: &Lowered) -> Vec<u8> {
     let mut text = String::from(".version 8.0\n.target sm_80\n.address_size 64\n");
-    for kernel in &lowered.kernels {
-        // After the arguments come the table of twiddles and the scratch memory.
+    let launches = lowered.kernels.iter().flat_map(|kernel| &kernel.launches);
+    let functions: BTreeMap<&str, &Launch> =
+        launches.map(|launch| (launch.symbol.as_str(), launch)).collect();
+    for (symbol, launch) in functions {
         let parameters: Vec<String> =
-            (0..kernel.buffers.len() + 2).map(|i| format!(".param .u64 .ptr .global p{i}")).collect();
-        for launch in &kernel.launches {
-            let _ = write!(
-                text,
-                ".visible .entry {}(\n  {}\n)\n.reqntid {}, 1, 1\n{{\n  ret;\n}}\n",
-                launch.symbol,
-                parameters.join(",\n  "),
-                launch.block
-            );
-        }
+            (0..launch.arguments.len()).map(|i| format!(".param .u64 .ptr .global p{i}")).collect();
+        let _ = write!(
+            text,
+            ".visible .entry {symbol}(\n  {}\n)\n.reqntid {}, 1, 1\n{{\n  ret;\n}}\n",
+            parameters.join(",\n  "),
+            launch.block
+        );
     }
     text.into_bytes()
 }
