@@ -95,15 +95,15 @@ impl Right {
         let rows = [moduli[0], moduli[0], moduli[1]].into_iter().flat_map(|q| vec![q; n]);
         let input: Vec<u32> = rows.map(|q| random.below(q as usize) as u32).collect();
         let tiles = body.iter().flat_map(TileOp::results).count();
-        let arguments = vec![ArgumentKind::Buffer(vec![3, n]), ArgumentKind::Buffer(vec![2, n])];
+        let arguments = vec![ArgumentKind::Buffer(vec![3, n]); 2];
         let kernel = Kernel { name: "k".into(), batch: 1, moduli, n, arguments, body, tiles };
-        let case = Case { kernel, operands: vec![input, vec![0; 2 * n]] };
+        let case = Case { kernel, operands: vec![input, vec![0; 3 * n]] };
         let expected = interpreted(&case);
         Self { suite: Suite::new(vec![case], n, schedule), expected }
     }
 
     fn transform(n: usize, inverse: bool, schedule: &Schedule) -> Self {
-        let limbs = Limbs { rows: vec![0, 1] };
+        let limbs = Limbs { rows: vec![2, 0] };
         let body = vec![
             TileOp::Load { buffer: 0, limbs: Limbs { rows: vec![1, 2] }, result: 0 },
             match inverse {
@@ -120,7 +120,7 @@ impl Right {
         let from: Vec<u32> = ntt_primes_below(1 << 30, n.ilog2()).take(4).skip(2).collect();
         let body = vec![
             TileOp::Bconv { buffer: 0, from, rows: vec![1, 2], result: 0 },
-            TileOp::Store { tile: 0, buffer: 1, limbs: Limbs { rows: vec![0, 1] } },
+            TileOp::Store { tile: 0, buffer: 1, limbs: Limbs { rows: vec![2, 0] } },
         ];
         Self::new(n, body, &Schedule::default())
     }
