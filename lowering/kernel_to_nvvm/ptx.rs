@@ -173,16 +173,15 @@ pub fn ptx(module: OperationRef<'_, '_>, arch: Arch) -> Result<String, PtxError>
         Ok(done)
     };
     let threads = thread::available_parallelism().map_or(1, usize::from).min(parts.len());
-    let mut texts = BTreeMap::new();
-    thread::scope(|scope| {
+    let done = thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().try_for_each(|thread| {
-            let done = thread.join().unwrap_or(Err(PtxError::Thread))?;
-            texts.extend(done.into_iter().map(|(part, text)| (part.number, text)));
-            Ok(())
-        })
-    })
-    .map(|()| join(texts.into_values()))
+        threads.into_iter().map(|thread| thread.join().unwrap_or(Err(PtxError::Thread))).collect::<Vec<_>>()
+    });
+    let mut texts = BTreeMap::new();
+    for done in done {
+        texts.extend(done?.into_iter().map(|(part, text)| (part.number, text)));
+    }
+    Ok(join(texts.into_values()))
 }
 
 /// Some functions of a module.

@@ -87,14 +87,11 @@ impl Code {
             )));
         }
         let block = [launch.block, 1, 1];
-        let fits = |known: Option<[i32; 3]>, given: [u32; 3]| {
-            known.is_none_or(|known| known.map(|extent| u32::try_from(extent).unwrap_or(0)) == given)
-        };
-        if !fits(function.block, block) || !fits(function.grid, launch.grid) {
-            return Err(wrong(format!(
-                "it is made for blocks of {:?} threads and a grid of {:?}, not {block:?} and {:?}",
-                function.block, function.grid, launch.grid
-            )));
+        let known = function.block.map(|known| known.map(|extent| u32::try_from(extent).unwrap_or(0)));
+        if let Some(known) = known
+            && known != block
+        {
+            return Err(wrong(format!("it is made for blocks of {known:?} threads, not {block:?}")));
         }
         let blocks = launch.grid.iter().try_fold(1u32, |all, &extent| all.checked_mul(extent));
         if blocks.is_none_or(|blocks| blocks == 0) || !(1..=1024).contains(&launch.block) {

@@ -75,8 +75,6 @@ pub struct Function {
     pub parameters: usize,
     /// Threads of a block, where the function says.
     pub block: Option<[i32; 3]>,
-    /// Blocks, where the function says.
-    pub grid: Option<[i32; 3]>,
     /// Bytes of shared memory that it declares.
     pub shared_bytes: u64,
     /// Whether its threads wait for each other.
@@ -208,7 +206,6 @@ impl<'c> Lowering<'c> {
             name,
             parameters,
             block: extents(op, "known_block_size"),
-            grid: extents(op, "known_grid_size"),
             shared_bytes: start.shared_bytes,
             waits: start.waits,
         });
