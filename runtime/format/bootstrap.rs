@@ -84,9 +84,17 @@ impl Counts {
     }
 }
 
-impl Params {
-    /// The set with these levels.
-    pub fn bootstrapping(options: &BootstrapOptions) -> Result<Params, SearchError> {
+/// The levels of a set, before primes are chosen.
+struct Ladder {
+    levels: Vec<Counts>,
+    /// The level at which the modular reduction ends.
+    base: u32,
+    /// The main primes of the message chain.
+    message_mains: u32,
+}
+
+impl Ladder {
+    fn new(options: &BootstrapOptions) -> Result<Self, SearchError> {
         let BootstrapOptions { log_n, message_levels, stc_levels, cts_levels, .. } = *options;
         if !(4..=17).contains(&log_n) {
             return Err(SearchError::Request(format!("bootstrapping at N = 2^{log_n} is not supported")));
@@ -130,15 +138,22 @@ impl Params {
                 format!("{cts_levels} factors at the top are too few for all primes of the levels below");
             return Err(SearchError::Request(what));
         }
-        Self::with_counts(options, &levels, base, message_mains)
+        Ok(Self { levels, base, message_mains })
     }
+}
 
-    fn with_counts(
-        options: &BootstrapOptions,
-        levels: &[Counts],
-        base: u32,
-        message_mains: u32,
-    ) -> Result<Params, SearchError> {
+impl BootstrapOptions {
+    /// The number of ciphertext primes.
+    pub fn primes(&self) -> Result<u32, SearchError> {
+        let Ladder { levels, .. } = Ladder::new(self)?;
+        Ok(levels.last().map_or(0, |top| top.terminals + top.mains + top.reduction))
+    }
+}
+
+impl Params {
+    /// The set with these levels.
+    pub fn bootstrapping(options: &BootstrapOptions) -> Result<Params, SearchError> {
+        let Ladder { levels, base, message_mains } = Ladder::new(options)?;
         let log_n = options.log_n;
         let top = levels[levels.len() - 1];
         let short = |bits: f64| move || SearchError::Supply { bits, log_2n: log_n + 1 };

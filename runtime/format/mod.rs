@@ -4,6 +4,7 @@ pub mod abi;
 pub mod arrays;
 pub mod basis;
 pub mod bootstrap;
+pub mod cost;
 pub mod layout;
 pub mod linear;
 pub mod manifest;

@@ -124,25 +124,6 @@ impl Params {
         let allowed = security::max_log_qp(high).unwrap_or(0);
         Err(SearchError::TooDeep { depth, scale_bits, max_log_n: high, log_q, allowed })
     }
-
-    /// The cost of one rotation at the highest level in units of a modular multiplication: limb NTTs, base
-    /// conversions and the key product of a hybrid key switch (see [`key_switch_cost`]).
-    pub fn key_switch_cost(&self) -> f64 {
-        let top = self.level_basis(self.max_level());
-        key_switch_cost(self.log_n, top.len(), self.p.len(), self.digits(top).len())
-    }
-}
-
-/// The cost of a hybrid key switch with `limbs` ciphertext limbs, `special` special limbs and `digits` digits, in
-/// units of a modular multiplication: beta (l + alpha) + 2 alpha + 2 l limb NTTs, conversions of every digit
-/// to the whole basis, and a product with two polynomials a digit. Reading a key word costs about as much as two
-/// multiplications.
-pub fn key_switch_cost(log_n: u32, limbs: usize, special: usize, digits: usize) -> f64 {
-    let (l, a, beta, log_n) = (limbs as f64, special as f64, digits as f64, f64::from(log_n));
-    let butterflies = (beta * (l + a) + 2.0 * a + 2.0 * l) * log_n / 2.0;
-    let conversions = l * (l + a) + 2.0 * a * l;
-    let key_products = 2.0 * beta * (l + a);
-    (butterflies * 1.5 + conversions * 0.5 + key_products * 3.0) * log_n.exp2()
 }
 
 /// The bits of a main prime where levels are sets of mains and terminals: a little below the lazy bound, so that primes
