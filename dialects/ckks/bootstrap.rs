@@ -4,11 +4,14 @@ use super::attributes::{float, int, optional, text};
 use melior::ir::OperationRef;
 
 /// The ways to bootstrap.
-pub const VARIANTS: [&str; 3] = [MOD_RAISE_FIRST, SLOTS_TO_COEFFICIENTS_FIRST, "iterated"];
+pub const VARIANTS: [&str; 3] = [MOD_RAISE_FIRST, SLOTS_TO_COEFFICIENTS_FIRST, ITERATED];
 /// The modulus is raised before the slots become coefficients: for complex slots.
 pub const MOD_RAISE_FIRST: &str = "mod-raise-first";
 /// The slots become coefficients before the modulus is raised: for real slots.
 pub const SLOTS_TO_COEFFICIENTS_FIRST: &str = "stc-first";
+
+/// Twice the first, the second time on the error of the first.
+pub const ITERATED: &str = "iterated";
 
 /// The most factors of the transform that makes slots coefficients, each of which takes a level.
 pub const TO_SLOTS: u32 = 3;

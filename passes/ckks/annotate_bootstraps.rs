@@ -5,14 +5,14 @@
 //! then do. Precision is relative to the bound; a slot somewhat larger loses a little of it (the cubic term of the sine),
 //! nothing breaks.
 //!
-//! Periods follow from the program alone: arguments have those of their layouts, matrices and vectors their own, and any
-//! op's result repeats with the largest period of its operands.
+//! Periods follow from the program alone ([`super::slots`]).
 
 use super::{
     estimate_noise::{entry, function_name},
-    ir::{Id, arguments, body, ciphertexts, functions, id, name_of, ops_below, results, set_attribute},
+    ir::{id, name_of, ops_below, set_attribute},
     noise::random_inputs,
     select_params::slots,
+    slots::{bound, periods, sizes},
 };
 use ceria_dialects::{
     bridge::{
@@ -20,18 +20,13 @@ use ceria_dialects::{
         pass::{OptionValues, PassDescriptor, PassError, PassOption},
     },
     ckks::{
-        LayoutAttr,
-        attributes::{make_float, make_int, optional, symbol},
-        effects::{matrix_of, module_symbol},
-        interpret::{Ckks, Slots},
-        matrix::{Vector, VectorSource, Weights},
+        attributes::{make_float, make_int, optional},
+        interpret::Slots,
+        matrix::Weights,
     },
-    fhe::{self, signature},
-    interpret::{Datum, Evaluator, Frame, Interpreter},
-    params_of,
+    fhe, params_of,
 };
-use melior::ir::{OperationRef, Value, operation::OperationLike};
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use melior::ir::{OperationRef, operation::OperationLike};
 
 /// The pass.
 pub static PASS: PassDescriptor = PassDescriptor {
@@ -75,21 +70,15 @@ pub fn annotate(
     runs: Vec<Vec<Slots>>,
 ) -> Result<(), PassError> {
     let count = runs.iter().flatten().map(|slots| slots.0.len()).max().unwrap_or(1);
-    let largest = Rc::new(RefCell::new(HashMap::new()));
-    for run in runs {
-        let recorder = Recorder { exact: Ckks::exact(weights), largest: largest.clone() };
-        let arguments = run.into_iter().map(Datum::object).collect();
-        let interpreter = Interpreter::new(module).with(recorder);
-        interpreter.call(function, arguments).map_err(|error| PassError::new(error.to_string()))?;
-    }
+    let sizes = sizes(module, function, weights, runs)?;
     let periods = periods(module, count)?;
     let context = context_of(module);
     for op in bootstraps(module) {
-        let size = largest.borrow().get(&(op.to_raw().ptr as Id)).copied();
-        if let (None, Some(size)) = (optional(op, "bound"), size) {
-            set_attribute(op, "bound", make_float(context, bound(size)));
+        let operand = id(op.operand(0)?);
+        if let (None, Some(size)) = (optional(op, "bound"), sizes.get(&operand)) {
+            set_attribute(op, "bound", make_float(context, bound(*size)));
         }
-        let period = periods.get(&id(op.operand(0)?)).copied().unwrap_or(count);
+        let period = periods.get(&operand).copied().unwrap_or(count);
         if optional(op, "slots").is_none() && period < count {
             // One slot alone would leave no butterfly stage.
             set_attribute(op, "slots", make_int(context, period.max(2) as i64));
@@ -98,110 +87,6 @@ pub fn annotate(
     Ok(())
 }
 
-/// The power of two that bounds slots of this size.
-fn bound(size: f64) -> f64 {
-    // Numbers that are all zero in the runs need not be.
-    size.max(LEAST_BOUND).log2().ceil().exp2()
-}
-
-/// The smallest bound.
-const LEAST_BOUND: f64 = 1.0 / 1024.0;
-
 fn bootstraps<'c, 'a>(module: OperationRef<'c, 'a>) -> Vec<OperationRef<'c, 'a>> {
     ops_below(module).into_iter().filter(|op| name_of(*op) == "ckks.bootstrap").collect()
-}
-
-/// Runs ops exactly and records the largest slot that each bootstrap gets.
-struct Recorder<'w> {
-    exact: Ckks<'w>,
-    largest: Rc<RefCell<HashMap<Id, f64>>>,
-}
-
-impl Evaluator for Recorder<'_> {
-    fn dialect(&self) -> &'static str {
-        "ckks"
-    }
-
-    fn evaluate(
-        &self,
-        op: OperationRef<'_, '_>,
-        operands: &[Datum],
-        frame: &mut Frame<'_, '_>,
-    ) -> Result<Vec<Datum>, String> {
-        if let ("ckks.bootstrap", [operand]) = (name_of(op).as_str(), operands) {
-            let size = operand.get::<Slots>()?.0.iter().map(|slot| slot.norm()).fold(0.0, f64::max);
-            let mut largest = self.largest.borrow_mut();
-            let known = largest.entry(op.to_raw().ptr as Id).or_insert(0.0);
-            *known = f64::max(*known, size);
-        }
-        self.exact.evaluate(op, operands, frame)
-    }
-}
-
-/// The period of the slots of each ciphertext and plaintext, a power of two up to `slots`.
-fn periods(module: OperationRef<'_, '_>, slots: usize) -> Result<HashMap<Id, usize>, PassError> {
-    let mut periods = HashMap::new();
-    for function in functions(module) {
-        for (index, argument) in body(function).map(arguments).unwrap_or_default().into_iter().enumerate() {
-            let layout = signature::get(function, signature::Side::Arguments, index, "ckks.layout")
-                .and_then(|attribute| LayoutAttr::try_from(attribute).ok());
-            periods.insert(id(argument), layout.map_or(slots, |layout| layout.layout().period()));
-        }
-    }
-    // What a loop carries may grow once with each turn of this one; periods are powers of two.
-    for _ in 0..=slots.ilog2() {
-        let mut changed = false;
-        for op in functions(module).into_iter().flat_map(ops_below) {
-            changed |= step(op, slots, &mut periods).map_err(|message| PassError::op(&op, message))?;
-        }
-        if !changed {
-            break;
-        }
-    }
-    Ok(periods)
-}
-
-/// The periods of an op's results, and of what its region carries; whether any grew.
-fn step(op: OperationRef<'_, '_>, slots: usize, periods: &mut HashMap<Id, usize>) -> Result<bool, String> {
-    let operands = op.operands().filter_map(|value| periods.get(&id(value)).copied()).max().unwrap_or(1);
-    let mut changed = false;
-    let mut grow = |value: Value<'_, '_>, period: usize| {
-        let known = periods.entry(id(value)).or_insert(1);
-        changed |= *known < period;
-        *known = period.max(*known);
-    };
-    match name_of(op).as_str() {
-        "ckks.encode" => {
-            let vector = Vector::read(module_symbol(op, &symbol(op, "vector")?)?)?;
-            let period = match vector.source {
-                VectorSource::Values(parts) => parts.iter().map(Vec::len).max().unwrap_or(1),
-                VectorSource::Tensor { layout, .. } => layout.period(),
-            };
-            results(op).into_iter().for_each(|result| grow(result, period));
-        }
-        "ckks.linear_transform" => {
-            let period = operands.max(matrix_of(op)?.slots.period);
-            results(op).into_iter().for_each(|result| grow(result, period));
-        }
-        "scf.for" => {
-            let carried = body(op).map(arguments).unwrap_or_default();
-            for (index, result) in results(op).into_iter().enumerate() {
-                grow(result, operands);
-                if let Some(argument) = carried.get(1 + index) {
-                    grow(*argument, operands);
-                }
-            }
-        }
-        "scf.yield" => {
-            if let Some(parent) = op.parent_operation() {
-                let carried = body(parent).map(arguments).unwrap_or_default();
-                let carried = carried.into_iter().skip(1);
-                results(parent).into_iter().chain(carried).for_each(|value| grow(value, operands));
-            }
-        }
-        // What a function makes of its arguments is not followed.
-        "func.call" => ciphertexts(results(op)).into_iter().for_each(|result| grow(result, slots)),
-        _ => results(op).into_iter().for_each(|result| grow(result, operands)),
-    }
-    Ok(changed)
 }

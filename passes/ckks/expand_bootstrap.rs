@@ -149,7 +149,7 @@ impl<'p, 'c, 'a> Expansion<'p, 'c, 'a> {
                 let other = partner.map(|partner| partner.operand(0)).transpose()?;
                 self.slots_to_coefficients_first(input, other, target)
             }
-            "iterated" => Ok(vec![self.iterated(input, target)?]),
+            bootstrap::ITERATED => Ok(vec![self.iterated(input, target)?]),
             other => Err(self.error(format!("has the unknown variant \"{other}\""))),
         }
     }

@@ -20,6 +20,8 @@ pub mod place_rescale;
 pub mod placement;
 pub mod report_ops;
 pub mod select_params;
+pub mod slots;
+pub mod tally;
 pub mod verify_scale;
 
 use ceria_dialects::bridge::pass::PassDescriptor;

@@ -9,7 +9,11 @@
 
 use super::{Emit, Val};
 use ceria_dialects::bridge::pass::PassError;
-use ceria_runtime::format::scale::Scale;
+use ceria_runtime::format::{
+    bootstrap::REDUCTION_DEPTH,
+    cost::{KEY_SWITCH, Tally},
+    scale::Scale,
+};
 use std::f64::consts::PI;
 
 /// The largest |x|.
@@ -133,6 +137,34 @@ pub fn eval_mod<'c, 'a>(emit: Emit<'c, 'a>, x: Val<'c, 'a>) -> Result<Val<'c, 'a
         y = emit.double_square(y, -double_angle(i))?;
     }
     Ok(y)
+}
+
+/// What [`eval_mod`] does at each of its levels, the highest first: polynomials multiplied by others or by numbers and
+/// added, relinearisations that rescale, and ciphertexts rescaled by themselves.
+const STEPS: [[f64; 3]; REDUCTION_DEPTH as usize] = [
+    // u
+    [8.0, 1.0, 0.0],
+    // T_2, and T_1 one level down; the slope of the leaf.
+    [12.0, 1.0, 2.0],
+    // T_3, T_4 and the leaf.
+    [31.0, 3.0, 0.0],
+    // T_8, the quotient and the terms of both halves.
+    [39.0, 2.0, 1.0],
+    // The sum of the halves.
+    [32.0, 1.0, 0.0],
+    // Double angles.
+    [8.0, 1.0, 0.0],
+    [8.0, 1.0, 0.0],
+    [8.0, 1.0, 0.0],
+];
+
+/// The tallies of one reduction from a level on.
+pub fn tallies(top: u32) -> impl Iterator<Item = (u32, Tally)> {
+    (0..).zip(STEPS).map(move |(below, [products, relinearised, rescales])| {
+        let switch = KEY_SWITCH + Tally { merged: 2.0, ..Tally::NONE };
+        let others = Tally { products, rescaled: 2.0 * rescales, ..Tally::NONE };
+        (top - below, others + switch * relinearised)
+    })
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! What `ckks-expand-bootstrap` writes out, by part: [`plan`] fixes levels, factors and scales from the parameters,
-//! [`fourier`] are the transforms between slots and coefficients, [`eval_mod`] the modular reduction.
+//! [`fourier`] are the transforms between slots and coefficients, [`eval_mod`] the modular reduction. [`cost`] says what
+//! all that costs without writing it out, [`search`] which parameters there are for it.
 
+pub mod cost;
 pub mod eval_mod;
 pub mod fourier;
 pub mod plan;
+pub mod search;
 
 use super::ir::insert_before;
 use ceria_dialects::{
@@ -19,6 +22,13 @@ use melior::ir::{OperationRef, Value, operation::OperationLike};
 
 /// A placed ciphertext under construction.
 pub type Val<'c, 'a> = Value<'c, 'a>;
+
+/// The lowest level from `level` on, below `at`, whose primes and those of all levels between are among those of `at`.
+fn lowest_within(params: &Params, at: u32, level: u32) -> Option<u32> {
+    let here = params.get_level(at)?;
+    let nested = |lower: &u32| params.level_basis(*lower).is_subset(here);
+    (level..at).rev().take_while(nested).last()
+}
 
 /// Inserts ops before the op that they replace.
 #[derive(Clone, Copy)]
@@ -85,10 +95,8 @@ impl<'c, 'a> Emit<'c, 'a> {
             if at <= level {
                 return self.reduce(value, level);
             }
-            let here = params.get_level(at).ok_or_else(|| PassError::op(&self.op, "is at no level"))?;
-            let nested = |lower: &u32| params.level_basis(*lower).is_subset(here);
-            let lowest = (level..at).rev().take_while(nested).last();
-            value = match lowest {
+            params.get_level(at).ok_or_else(|| PassError::op(&self.op, "is at no level"))?;
+            value = match lowest_within(params, at, level) {
                 Some(lowest) => self.reduce(value, lowest)?,
                 None => {
                     let product = self.push(self.build.mul_const(value, 1.0, Some(&Scale::dropped(at))))?;

@@ -30,37 +30,45 @@ fn shares(stages: u32, factors: u32) -> Vec<u32> {
     (0..factors).map(|i| each + u32::from(larger(i))).collect()
 }
 
-/// The factors of a transform of 2^`stages` slots at the levels `top`, `top - 1`, .., with the product of their constants
-/// `constant`, from one scale at `top` to another at the level below the last.
-pub fn transform(
-    params: &Params,
-    direction: Direction,
-    stages: u32,
-    (top, factors): (u32, u32),
-    constant: f64,
-    (from, to): (&Scale, &Scale),
-) -> Result<Vec<Factor>, String> {
+/// A factor and the level of its operand.
+pub type Placed = (u32, FourierFactor);
+
+/// The factors of a transform of 2^`stages` slots at the levels `top`, `top - 1`, ..
+fn factors(direction: Direction, stages: u32, (top, factors): (u32, u32)) -> Result<Vec<Placed>, String> {
     if factors == 0 || factors > stages || factors > top {
         return Err(format!("{factors} levels below {top} cannot hold {stages} butterfly stages"));
     }
-    let (start, end) = (from.log2(params), to.log2(params));
-    let each = constant.powf(1.0 / f64::from(factors));
-    let mut scale = from.clone();
     let mut done = 0;
-    let mut found = Vec::new();
-    for (index, share) in (0..factors).zip(shares(stages, factors)) {
-        let level = top - index;
+    let place = |(index, share)| {
         let part = match direction {
             Direction::ToSlots => FourierFactor::new(direction, done, done + share),
             Direction::ToCoefficients => FourierFactor::new(direction, stages - done - share, stages - done),
         };
         done += share;
+        Ok((top - index, part.ok_or("a factor has no stage")?))
+    };
+    (0..factors).zip(shares(stages, factors)).map(place).collect()
+}
+
+/// Factors with the product of their constants `constant`, from one scale at the first one's level to another at the level
+/// below the last.
+pub fn transform(
+    params: &Params,
+    placed: &[Placed],
+    constant: f64,
+    (from, to): (&Scale, &Scale),
+) -> Result<Vec<Factor>, String> {
+    let (start, end) = (from.log2(params), to.log2(params));
+    let each = constant.powf(1.0 / placed.len().max(1) as f64);
+    let mut scale = from.clone();
+    let mut found = Vec::new();
+    for (index, &(level, part)) in placed.iter().enumerate() {
         // Scales go evenly from the first to the last, which alone has to be exact.
         let dropped = Scale::dropped(level);
-        let encoded = if index + 1 == factors {
+        let encoded = if index + 1 == placed.len() {
             &(to * &dropped) / &scale
         } else {
-            let wanted = start + (end - start) * f64::from(index + 1) / f64::from(factors);
+            let wanted = start + (end - start) * (index + 1) as f64 / placed.len() as f64;
             Scale::power_of_two((wanted + dropped.log2(params) - scale.log2(params)).round() as i64)
         };
         let bits = encoded.log2(params);
@@ -68,14 +76,63 @@ pub fn transform(
             return Err(format!("the diagonals at level {level} would have {bits:.1} bits"));
         }
         scale = (&scale * &encoded).rescaled(level);
-        found.push(Factor {
-            part: part.ok_or("a factor has no stage")?,
-            factor: each,
-            level,
-            scale: encoded,
-        });
+        found.push(Factor { part, factor: each, level, scale: encoded });
     }
     Ok(found)
+}
+
+/// The levels of a bootstrap, without scales.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outline {
+    /// The level to which the modulus is raised.
+    pub top: u32,
+    /// From slots to coefficients, at the top.
+    pub to_coefficients: Vec<Placed>,
+    /// From coefficients to slots.
+    pub to_slots: Vec<Placed>,
+    /// The levels at which the modular reduction ends and begins.
+    pub reduction: [u32; 2],
+}
+
+impl Outline {
+    fn new(
+        params: &Params,
+        log_slots: u32,
+        target: u32,
+        to_slots: impl FnOnce(u32) -> (u32, u32),
+    ) -> Result<Self, String> {
+        let [base, reduction] = reduction(params, target)?;
+        let count = log_slots.min(params.max_level() - reduction);
+        let top = reduction + count;
+        Ok(Self {
+            top,
+            to_coefficients: factors(Direction::ToCoefficients, log_slots, (top, count))?,
+            to_slots: factors(Direction::ToSlots, log_slots, to_slots(base))?,
+            reduction: [base, reduction],
+        })
+    }
+
+    /// Of the bootstrap whose modulus is raised first: the transform to slots ends at the target.
+    pub fn mod_raise_first(params: &Params, log_slots: u32, target: u32) -> Result<Self, String> {
+        Self::new(params, log_slots, target, |base| {
+            let count = log_slots.min(TO_SLOTS).min(base - target);
+            (target + count, count)
+        })
+    }
+
+    /// Of the bootstrap that starts with the transform to slots, which ends at level 0.
+    pub fn slots_to_coefficients_first(params: &Params, log_slots: u32, target: u32) -> Result<Self, String> {
+        let count = log_slots.min(TO_SLOTS);
+        Self::new(params, log_slots, target, |_| (count, count))
+    }
+
+    /// From the modulus raised to the top of the reduction.
+    fn coefficients(&self, params: &Params) -> Result<Vec<Factor>, String> {
+        // 1 / slots and the conjugation's 1/2, the range of the sine, and what a trace to fewer slots multiplies by.
+        let constant = 1.0 / (params.n() as f64 * RANGE);
+        let scales = (&Scale::q0(), &Scale::reduction(self.reduction[1]));
+        transform(params, &self.to_coefficients, constant, scales)
+    }
 }
 
 /// A bootstrap's levels, factors and scales.
@@ -83,6 +140,8 @@ pub fn transform(
 pub struct Plan {
     /// log2 of the integer that the message is multiplied by before the modulus is raised.
     pub shift: u32,
+    /// log2 of level 0's modulus over a coefficient as large as the largest slot.
+    pub ratio: f64,
     /// The level to which the modulus is raised.
     pub top: u32,
     /// From slots to coefficients, at the top.
@@ -134,7 +193,7 @@ fn extra_bits(params: &Params) -> f64 {
 const MOST_OVER: f64 = 0.5;
 
 /// The levels of the modular reduction, its base and its top, which lie above a bootstrap's result.
-fn reduction(params: &Params, target: u32) -> Result<(u32, u32), String> {
+fn reduction(params: &Params, target: u32) -> Result<[u32; 2], String> {
     let base = params.bootstrap.ok_or("needs parameters with `bootstrap`")?.level;
     let top = base + REDUCTION_DEPTH;
     if target >= base || top >= params.max_level() {
@@ -143,25 +202,14 @@ fn reduction(params: &Params, target: u32) -> Result<(u32, u32), String> {
             params.max_level()
         ));
     }
-    Ok((base, top))
-}
-
-/// The factors from slots to coefficients above a level of the reduction, and the level they start from.
-fn coefficients_first(params: &Params, log_slots: u32, reduction: u32) -> Result<(Vec<Factor>, u32), String> {
-    let factors = log_slots.min(params.max_level() - reduction);
-    let top = reduction + factors;
-    // 1 / slots and the conjugation's 1/2, the range of the sine, and what a trace to fewer slots multiplies by.
-    let constant = 1.0 / (params.n() as f64 * RANGE);
-    let scales = (&Scale::q0(), &Scale::reduction(reduction));
-    let direction = Direction::ToCoefficients;
-    Ok((transform(params, direction, log_slots, (top, factors), constant, scales)?, top))
+    Ok([base, top])
 }
 
 impl Plan {
     /// The bootstrap of complex slots whose modulus is raised first.
     pub fn mod_raise_first(params: &Params, message: &Message, target: u32) -> Result<Self, String> {
         let log_slots = message.log_slots;
-        let (base, reduction) = reduction(params, target)?;
+        let outline = Outline::mod_raise_first(params, log_slots, target)?;
         let ratio = message.ratio.unwrap_or_else(|| message_ratio(params, log_slots));
         let room = Scale::q0().log2(params) - Scale::level(0).log2(params);
         if !(0.0..=40.0).contains(&room) {
@@ -174,15 +222,13 @@ impl Plan {
             ));
         }
         let shift = (room - ratio - message.bound).round().max(0.0) as u32;
-        let (to_coefficients, top) = coefficients_first(params, log_slots, reduction)?;
+        let ratio = room - f64::from(shift) - message.bound;
         // The reduction gives message * 2^shift * S(0) / Q0.
         let message = &Scale::level(0) * &Scale::power_of_two(i64::from(shift));
-        let reduced = &(&Scale::reduction(base) * &message) / &Scale::q0();
-        let factors = log_slots.min(TO_SLOTS).min(base - target);
-        let levels = (target + factors, factors);
-        let scales = (&reduced, &Scale::level(target));
-        let to_slots = transform(params, Direction::ToSlots, log_slots, levels, 1.0, scales)?;
-        Ok(Self { shift, top, to_coefficients, to_slots, reduced })
+        let reduced = &(&Scale::reduction(outline.reduction[0]) * &message) / &Scale::q0();
+        let to_slots = transform(params, &outline.to_slots, 1.0, (&reduced, &Scale::level(target)))?;
+        let to_coefficients = outline.coefficients(params)?;
+        Ok(Self { shift, ratio, top: outline.top, to_coefficients, to_slots, reduced })
     }
 
     /// The bootstrap of real slots, or of two such vectors as real and imaginary parts, that become
@@ -192,22 +238,22 @@ impl Plan {
         message: &Message,
         (level, target): (u32, u32),
     ) -> Result<Self, String> {
-        let log_slots = message.log_slots;
-        let (base, reduction) = reduction(params, target)?;
-        let factors = log_slots.min(TO_SLOTS);
-        if level < factors {
+        let outline = Outline::slots_to_coefficients_first(params, message.log_slots, target)?;
+        let start = outline.to_slots.first().map_or(0, |placed| placed.0);
+        if level < start {
             return Err(format!(
-                "its operand is at level {level}, the transform to coefficients needs {factors}"
+                "its operand is at level {level}, the transform to coefficients needs {start}"
             ));
         }
         let ratio = message.bound + message.ratio.unwrap_or_else(|| slot_ratio(params));
-        let ratio = ratio.round() as i64;
-        let message = Scale::power_of_two(-ratio);
-        let scales = (&Scale::level(factors), &(&Scale::q0() * &message));
-        let to_slots = transform(params, Direction::ToSlots, log_slots, (factors, factors), 1.0, scales)?;
-        let (to_coefficients, top) = coefficients_first(params, log_slots, reduction)?;
-        let reduced = &Scale::reduction(base) * &message;
-        Ok(Self { shift: 0, top, to_coefficients, to_slots, reduced })
+        let bits = ratio.round() as i64;
+        let ratio = bits as f64 - message.bound;
+        let message = Scale::power_of_two(-bits);
+        let scales = (&Scale::level(start), &(&Scale::q0() * &message));
+        let to_slots = transform(params, &outline.to_slots, 1.0, scales)?;
+        let to_coefficients = outline.coefficients(params)?;
+        let reduced = &Scale::reduction(outline.reduction[0]) * &message;
+        Ok(Self { shift: 0, ratio, top: outline.top, to_coefficients, to_slots, reduced })
     }
 }
 
