@@ -5,15 +5,15 @@
 //! program then needs a larger one, layouts are made again.
 
 use super::{
-    LEVELS, Placement, TO_KERNEL_TEXT,
+    RESCALED, TO_KERNEL_TEXT,
     evaluate::{self, Noise},
-    expand_bootstraps, place, prepare_text, to_ckks,
+    expand_bootstraps, leveled, place, prepare_text, to_ckks,
     weights::{Values, externalize},
 };
 use crate::fhe_to_ckks::signature::tensors;
 use ceria_dialects::{
     bridge::{
-        diagnostic::Diagnostic,
+        diagnostic::{Diagnostic, Severity, location_text},
         hooks::*,
         pass::{PassError, PipelineError, run_pipeline},
         rewrite::find_ops,
@@ -23,6 +23,11 @@ use ceria_dialects::{
         signature::{self, Side},
     },
     params_of,
+};
+use ceria_passes::ckks::{
+    bootstrap::search::smallest,
+    place_bootstraps::{self, Request},
+    placement::ways::Wanted,
 };
 use ceria_runtime::format::{
     arrays,
@@ -34,7 +39,7 @@ use melior::ir::Module;
 use ndarray::{ArrayD, Axis, IxDyn};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, ops::RangeInclusive, path::Path};
 
 /// The file of a bundle that holds all weights.
 pub const CONSTANTS: &str = ceria_runtime::format::manifest::CONSTANTS;
@@ -58,6 +63,8 @@ pub struct Options {
     pub bootstraps: Bootstraps,
     /// How bootstraps are placed.
     pub placement: Strategy,
+    /// The variant of all bootstraps; none chooses for each.
+    pub variant: Option<&'static str>,
     /// MiB that evaluation keys may take in memory; 0 is any number.
     pub key_memory: u64,
     /// The ring degree of programs with bootstraps, whatever its security. For tests only.
@@ -86,15 +93,6 @@ pub enum Strategy {
     Greedy,
 }
 
-impl Strategy {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Cheapest => "cheapest",
-            Self::Greedy => "greedy",
-        }
-    }
-}
-
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -106,6 +104,7 @@ impl Default for Options {
             min_log_n: 12,
             bootstraps: Bootstraps::default(),
             placement: Strategy::default(),
+            variant: None,
             key_memory: 0,
             test_only_log_n: None,
         }
@@ -251,24 +250,33 @@ impl<'c> Compiler<'c, '_> {
         }
     }
 
-    /// The parameters for bootstrapping, and bootstraps where their levels end.
+    /// Bootstraps where levels end, and the parameters under which they and the program cost least.
     fn with_bootstraps(&mut self) -> Result<(Module<'c>, Prediction), CompileError> {
         let options = self.options;
-        let log_n = options.test_only_log_n.unwrap_or(BOOTSTRAPPING_LOG_N);
-        (self.step)(&format!("choosing layouts and placing bootstraps for N = 2^{log_n}"));
-        let (candidate, mut said) = self.ciphertexts(log_n)?;
-        let bits = output_bits(root(&self.original), root(&candidate), options)?;
-        let placement = Placement {
-            levels: LEVELS,
-            // Level 0 has ten bits more than the scale.
-            last_level: u32::from(bits > 8),
-            strategy: options.placement.name(),
-            min_log_n: log_n.into(),
-            insecure: options.test_only_log_n.is_some(),
+        let rings = options.test_only_log_n.map_or(SMALLEST..=LARGEST, |log_n| log_n..=log_n);
+        let mut log_n = match options.test_only_log_n {
+            Some(log_n) => log_n,
+            None => smallest(rings.clone()).unwrap_or(LARGEST),
         };
-        said.extend(run_pipeline(&candidate.as_operation(), &placement.text())?);
-        let runs = probes(root(&candidate), options, BOUND_PROBES)?;
-        evaluate::annotate_bootstraps(root(&candidate), &runs)?;
+        let mut chosen = self.bootstrapped(log_n, rings.clone())?;
+        // With more slots a tensor takes fewer ciphertexts, so layouts are made again for the ring that was chosen, or is next.
+        while log_n < *rings.end() {
+            let next = chosen.params.log_n.max(log_n + u32::from(several_parts(root(&chosen.module))));
+            if next == log_n {
+                break;
+            }
+            log_n = next;
+            match self.bootstrapped(log_n, log_n..=log_n) {
+                Ok(again) if again.cost < chosen.cost => chosen = again,
+                _ => break,
+            }
+        }
+        let Bootstrapped { module: candidate, mut said, last_level, bootstraps, params, .. } = chosen;
+        if bootstraps == 0 && options.bootstraps == Bootstraps::Auto && options.test_only_log_n.is_none() {
+            return self.without_bootstraps(params.log_n, LARGEST);
+        }
+        let leveled = leveled(last_level, log_n.into(), options.test_only_log_n.is_some());
+        said.extend(run_pipeline(&candidate.as_operation(), &leveled)?);
         (self.step)("writing out bootstraps");
         said.extend(run_pipeline(&candidate.as_operation(), &expand_bootstraps(options.key_memory))?);
         (self.step)("predicting the precision");
@@ -286,6 +294,41 @@ impl<'c> Compiler<'c, '_> {
         }
         self.remarks.extend(said);
         Ok((candidate, prediction))
+    }
+
+    /// The program with layouts for a ring and with its bootstraps, for one of some rings.
+    fn bootstrapped(
+        &mut self,
+        log_n: u32,
+        rings: RangeInclusive<u32>,
+    ) -> Result<Bootstrapped<'c>, CompileError> {
+        let options = self.options;
+        (self.step)(&format!("choosing layouts and placing bootstraps for N = 2^{log_n}"));
+        let (module, mut said) = self.ciphertexts(log_n)?;
+        // Level 0 has ten bits more than the scale.
+        let last_level = u32::from(output_bits(root(&self.original), root(&module), options)? > 8);
+        said.extend(run_pipeline(&module.as_operation(), RESCALED)?);
+        let sizes = evaluate::sizes(root(&module), &probes(root(&module), options, BOUND_PROBES)?)?;
+        let request = Request {
+            wanted: Wanted {
+                variant: options.variant,
+                precision: options.precision + BELOW_PRECISION,
+                levels: None,
+            },
+            last_level,
+            greedy: options.placement == Strategy::Greedy,
+            rings,
+            insecure: options.test_only_log_n.is_some(),
+        };
+        let outcome = place_bootstraps::place(root(&module), &request, sizes)?;
+        said.extend(outcome.report.into_iter().map(|(location, message)| Diagnostic {
+            severity: Severity::Remark,
+            location: location_text(location),
+            message,
+            notes: Vec::new(),
+        }));
+        let (bootstraps, params, cost) = (outcome.bootstraps, outcome.params, outcome.cost);
+        Ok(Bootstrapped { module, said, last_level, bootstraps, params, cost })
     }
 
     /// What is predicted of the outputs, unless that is less than it has to be.
@@ -312,12 +355,32 @@ impl<'c> Compiler<'c, '_> {
     }
 }
 
-/// The error to expect, from that of approximations and the deviation of that of encryption.
+/// A program with its bootstraps, without levels.
+struct Bootstrapped<'c> {
+    module: Module<'c>,
+    said: Vec<Diagnostic>,
+    /// The level at which results end.
+    last_level: u32,
+    bootstraps: usize,
+    params: Params,
+    /// Its cost, in modular multiplications.
+    cost: f64,
+}
+
+/// Whether a tensor takes several ciphertexts.
+fn several_parts(module: OperationRef<'_, '_>) -> bool {
+    let parts = |op: &OperationRef<'_, '_>| ["inputs", "outputs"].map(|name| op.i64(name).unwrap_or(1));
+    find_ops(&module, &["ckks.matrix"]).iter().any(|op| parts(op).into_iter().any(|count| count > 1))
+}
+
 /// The largest ring that is taken to spare bootstraps: in the next one keys and ciphertexts are more than twice
 /// as large, and no faster than bootstraps in this one.
 const LARGEST_WITHOUT_BOOTSTRAPS: u32 = 16;
-/// The ring of programs with bootstraps.
-const BOOTSTRAPPING_LOG_N: u32 = 16;
+/// The rings of programs with bootstraps.
+const SMALLEST: u32 = 15;
+const LARGEST: u32 = 17;
+/// Bits by which each bootstrap is asked to be more precise than results.
+const BELOW_PRECISION: f64 = 4.0;
 /// The number of inputs on which sizes of bootstrapped slots are measured.
 const BOUND_PROBES: usize = 16;
 /// The number of inputs on which the error of approximations is measured.

@@ -14,8 +14,9 @@ use ceria_dialects::{
     interpret::Interpreter,
     params_of,
 };
-use ceria_passes::ckks::{annotate_bootstraps::annotate, noise::Trace};
+use ceria_passes::ckks::{ir::Id, noise::Trace, slots};
 use ndarray::ArrayD;
+use std::collections::HashMap;
 
 fn internal(error: impl ToString) -> CompileError {
     CompileError::Internal(error.to_string())
@@ -68,16 +69,16 @@ pub fn noise(module: OperationRef<'_, '_>, inputs: &[ArrayD<f64>]) -> Result<Noi
     Ok(Noise { deviation: trace.errors(&params).into_iter().fold(0.0, f64::max), source })
 }
 
-/// Annotates the bootstraps of a placed program with what runs on these inputs show.
-pub fn annotate_bootstraps(
+/// The largest slots of what the ops of a ciphertext program use, in runs on these inputs, by value.
+pub fn sizes(
     module: OperationRef<'_, '_>,
     runs: &[Vec<ArrayD<f64>>],
-) -> Result<(), CompileError> {
+) -> Result<HashMap<Id, f64>, CompileError> {
     let (function, name) = entry(module)?;
     let weights = Weights::of(module);
     let read = |name: &str| weights.get(name).map_err(|e| e.to_string());
     let runs = runs.iter().map(|inputs| packed(function, inputs)).collect::<Result<Vec<_>, _>>()?;
-    Ok(annotate(module, name, &read, runs)?)
+    Ok(slots::sizes(module, name, &read, runs)?)
 }
 
 /// The outputs of a program of `ckks` on slots: exact, or with the errors of encryption drawn from a seed.

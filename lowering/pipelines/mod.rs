@@ -68,23 +68,25 @@ pub static PLACE_WITH_BOOTSTRAPS: PipelineDescriptor = PipelineDescriptor {
     argument: "ckks-place-with-bootstraps",
     summary: "As ckks-place, with bootstraps where levels end, written out",
     options: &[
-        PassOption::int("levels", LEVELS, "the level that a bootstrap reaches at most"),
+        PassOption::int("levels", 0, "the highest level that a bootstrap reaches; 0 is any"),
+        PassOption::text("variant", "auto", "the variant of all bootstraps; `auto` chooses for each"),
+        PassOption::float("precision", 12.0, "bits after the binary point that a bootstrap has to keep"),
         PassOption::text("strategy", "cheapest", "`cheapest` or `greedy`"),
         PassOption::int("min-log-n", 12, "the smallest log2 of the ring degree"),
         PassOption::bool("insecure", false, "take min-log-n whatever the security; for tests only"),
         KEY_MEMORY,
     ],
     text: |options| {
-        let placement = Placement {
-            levels: options.int("levels"),
-            last_level: 0,
-            strategy: options.text("strategy"),
-            min_log_n: options.int("min-log-n"),
-            insecure: options.bool("insecure"),
-        };
+        let (min_log_n, insecure) = (options.int("min-log-n"), options.bool("insecure"));
         Ok(format!(
-            "{},ckks-annotate-bootstraps,{}",
-            placement.text(),
+            "{RESCALED},\
+             ckks-place-bootstraps{{levels={} variant={} precision={} strategy={} min-log-n={min_log_n} insecure={insecure} \
+             report=true}},{},ckks-annotate-bootstraps,{}",
+            options.int("levels"),
+            options.text("variant"),
+            options.float("precision"),
+            options.text("strategy"),
+            leveled(0, min_log_n, insecure),
             expand_bootstraps(key_memory(options))
         ))
     },
@@ -166,34 +168,17 @@ pub(crate) fn place(
 }
 
 /// From a network's ciphertexts to ones whose products are relinearised and rescaled.
-const RESCALED: &str = "func.func(ckks-expand-eval-poly),canonicalize,cse,ckks-lazy-relin,ckks-place-rescale";
+pub(crate) const RESCALED: &str =
+    "func.func(ckks-expand-eval-poly),canonicalize,cse,ckks-lazy-relin,ckks-place-rescale";
 /// After levels and parameters are there.
 const ADJUSTED: &str = "func.func(ckks-expand-adjust),canonicalize,cse";
 
-/// The level that a bootstrap of real slots reaches at most in the largest set at N = 2^16.
-pub(crate) const LEVELS: i64 = 15;
-
-/// How a program with bootstraps is placed. They are of real slots, as all tensors are, which also keeps full precision
-/// where slots repeat.
-pub(crate) struct Placement<'s> {
-    pub levels: i64,
-    pub last_level: u32,
-    pub strategy: &'s str,
-    pub min_log_n: i64,
-    pub insecure: bool,
-}
-
-impl Placement<'_> {
-    /// Passes that place a program, with `ckks.bootstrap` ops.
-    pub fn text(&self) -> String {
-        let Self { levels, last_level, strategy, min_log_n, insecure } = self;
-        format!(
-            "{RESCALED},\
-             ckks-place-bootstraps{{levels={levels} last-level={last_level} variant=stc-first strategy={strategy} report=true}},\
-             ckks-infer-levels{{last-level={last_level}}},\
-             ckks-select-params{{min-log-n={min_log_n} insecure={insecure} report=true}},{ADJUSTED}"
-        )
-    }
+/// Levels, scales and what is left of the parameters of a program whose bootstraps are placed.
+pub(crate) fn leveled(last_level: u32, min_log_n: i64, insecure: bool) -> String {
+    format!(
+        "ckks-infer-levels{{last-level={last_level}}},\
+         ckks-select-params{{min-log-n={min_log_n} insecure={insecure} report=true}},{ADJUSTED}"
+    )
 }
 
 /// Passes that write bootstraps out and finish a placed program whose keys may take `key_memory` MiB, 0 any number.

@@ -192,7 +192,8 @@ impl Selector<'_, '_> {
     }
 }
 
-fn describe(params: &Params) -> String {
+/// A line about parameters.
+pub fn describe(params: &Params) -> String {
     format!(
         "N = 2^{}, {} levels of {:.1} bits, log2(QP) = {:.0}, {:.0} bits of security, digits of {}",
         params.log_n,

@@ -1,10 +1,10 @@
 //! Bootstraps between regions: a shortest path whose states are the levels of the value that is alive there.
 //!
 //! Seen from the end, a state is the level at which a region's entry is needed and the cost of all that follows; a
-//! state that another one beats in both is dropped. At each boundary the value may be bootstrapped, and in each region
-//! [`cut`] adds the bootstraps that its own branches need.
+//! state that another one beats in both is dropped. At each boundary the value may be bootstrapped, by each of the variants
+//! that reach the level, and in each region [`cut`] adds the bootstraps that its own branches need.
 
-use super::{Level, Model, TooDeep, cut, regions::Region};
+use super::{Choice, Level, Model, TooDeep, cut, regions::Region};
 
 /// A way through the regions that follow a boundary.
 #[derive(Clone)]
@@ -13,12 +13,12 @@ struct State {
     need: Level,
     cost: f64,
     /// The bootstraps of this region, in the whole program, and the state after it.
-    bootstraps: Vec<usize>,
+    bootstraps: Vec<(usize, Choice)>,
     next: Option<usize>,
 }
 
-/// The values to bootstrap, in the whole program.
-pub fn solve(regions: &[Region], model: &Model) -> Result<Vec<usize>, TooDeep> {
+/// The values to bootstrap, in the whole program, and how.
+pub fn solve(regions: &[Region], model: &Model) -> Result<Vec<(usize, Choice)>, TooDeep> {
     // For each boundary, last first, its states; the first entry stands for the end of the program.
     let mut layers: Vec<Vec<State>> =
         vec![vec![State { need: 0, cost: 0.0, bootstraps: Vec::new(), next: None }]];
@@ -29,13 +29,16 @@ pub fn solve(regions: &[Region], model: &Model) -> Result<Vec<usize>, TooDeep> {
             match through(region, model, after.need) {
                 Ok((need, cost, bootstraps)) => {
                     let state = State { need, cost: cost + after.cost, bootstraps, next: Some(index) };
-                    if let Some(entry) = region.entry
-                        && need > model.start
-                    {
-                        let mut bootstraps = state.bootstraps.clone();
-                        bootstraps.push(region.origin[entry]);
-                        let cost = state.cost + model.bootstrap;
-                        states.push(State { need: model.start, cost, bootstraps, next: Some(index) });
+                    if let Some(entry) = region.entry {
+                        for (choice, cost) in model.choices(&region.graph.values[entry], need) {
+                            let start = model.variants[choice].start;
+                            if start < need {
+                                let mut bootstraps = state.bootstraps.clone();
+                                bootstraps.push((region.origin[entry], choice));
+                                let cost = state.cost + cost;
+                                states.push(State { need: start, cost, bootstraps, next: Some(index) });
+                            }
+                        }
                     }
                     states.push(state);
                 }
@@ -72,22 +75,23 @@ pub fn solve(regions: &[Region], model: &Model) -> Result<Vec<usize>, TooDeep> {
     Ok(found)
 }
 
+/// A need at the entry, a cost, and bootstraps.
+type Through = (Level, f64, Vec<(usize, Choice)>);
+
 /// What a region needs at its entry for a level at its exit, its cost, and its bootstraps in the whole program.
-fn through(region: &Region, model: &Model, exit: Level) -> Result<(Level, f64, Vec<usize>), TooDeep> {
+fn through(region: &Region, model: &Model, exit: Level) -> Result<Through, TooDeep> {
     let mut graph = region.graph.clone();
     if let Some(value) = region.exit {
         graph.values[value].demand = Some(exit);
         // Its bootstrap is a choice of the boundary.
-        graph.values[value].candidate = false;
+        graph.values[value].variants = 0;
     }
     if let Some(value) = region.entry {
-        graph.values[value].candidate = false;
+        graph.values[value].variants = 0;
     }
-    let mut bootstrapped = vec![false; graph.values.len()];
     let outer = |error: TooDeep| TooDeep { value: region.origin[error.value] };
-    cut::solve(&graph, model, &mut bootstrapped).map_err(outer)?;
-    let placement = graph.finish(model, &bootstrapped);
+    let placement = cut::solve(&graph, model).map_err(outer)?;
     let need = region.entry.map_or(0, |value| placement.needs[value]);
-    let bootstraps = placement.bootstraps.iter().map(|&(value, _)| region.origin[value]).collect();
+    let bootstraps = placement.bootstraps.iter().map(|at| (region.origin[at.value], at.choice)).collect();
     Ok((need, placement.cost, bootstraps))
 }

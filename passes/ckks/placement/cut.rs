@@ -4,38 +4,115 @@
 //! to meet a bootstrap; the cheapest such set is a minimum vertex cut of the graph of these paths. Then needs are
 //! followed again from there, until no value is needed above its cap.
 
-use super::{Ask, Graph, Level, Model, Needs, TooDeep};
+use super::{Ask, Choice, Graph, Level, Model, Needs, Placement, Prefer, TooDeep};
 use pathfinding::directed::edmonds_karp::{EKFlows, SparseCapacity, edmonds_karp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The weight of a bootstrap in a cut. A bootstrap whose users need fewer levels than it could give wastes the rest, up
-/// to as much as another bootstrap.
+/// The weight of the cheapest bootstrap in a cut. A bootstrap whose users need fewer levels than it could give wastes the
+/// rest, up to as much as another bootstrap.
 const UNIT: i64 = 1 << 16;
 /// The capacity of what cannot be cut.
 const UNCUT: i64 = 1 << 48;
+/// The ops that are looked at to try other variants, in all.
+const EFFORT: usize = 1 << 24;
 
-/// The values to bootstrap besides those that are already.
-pub fn solve(graph: &Graph, model: &Model, bootstrapped: &mut [bool]) -> Result<(), TooDeep> {
+/// The cheapest placement found for a region: cuts whose bootstraps are the cheapest, and cuts whose bootstraps start lowest,
+/// each with the variants changed one by one as long as that is cheaper.
+pub fn solve(graph: &Graph, model: &Model) -> Result<Placement, TooDeep> {
+    let mut best: Result<Placement, TooDeep> = Err(TooDeep { value: 0 });
+    let several = graph.values.iter().any(|value| value.variants.count_ones() > 1);
+    for prefer in [Prefer::Cheapest, Prefer::Lowest].into_iter().take(if several { 2 } else { 1 }) {
+        let mut chosen = vec![None; graph.values.len()];
+        let found = cut_until_legal(graph, model, prefer, &mut chosen).and_then(|()| {
+            let placement = improved(graph, model, &mut chosen);
+            // A bootstrap that reaches its level in no variant is as good as none.
+            let unreached = placement.bootstraps.first().filter(|_| placement.cost.is_infinite());
+            unreached.map_or(Ok(placement.clone()), |at| Err(TooDeep { value: at.value }))
+        });
+        best = match (best, found) {
+            (Ok(best), Ok(found)) if found.cost < best.cost => Ok(found),
+            (Ok(best), _) => Ok(best),
+            (Err(_), found) => found,
+        };
+        if best.as_ref().is_ok_and(|best| best.bootstraps.is_empty()) {
+            break;
+        }
+    }
+    best
+}
+
+/// Other variants of the bootstraps, one at a time, as long as that is legal and cheaper.
+fn improved(graph: &Graph, model: &Model, chosen: &mut [Option<Choice>]) -> Placement {
+    let mut best = graph.finish(model, chosen);
+    let mut effort = EFFORT;
+    loop {
+        let before = best.cost;
+        for at in best.bootstraps.clone() {
+            let others: Vec<Choice> =
+                model.choices(&graph.values[at.value], at.level).map(|choice| choice.0).collect();
+            for choice in others {
+                let cost = 3 * (graph.ops.len() + graph.values.len());
+                let current = chosen[at.value];
+                if current == Some(choice) || effort < cost {
+                    continue;
+                }
+                effort -= cost;
+                chosen[at.value] = Some(choice);
+                let found = graph.finish(model, chosen);
+                if found.cost < best.cost && graph.is_legal(model, chosen) {
+                    best = found;
+                } else {
+                    chosen[at.value] = current;
+                }
+            }
+        }
+        if best.cost >= before {
+            return best;
+        }
+    }
+}
+
+/// Bootstraps values until none is needed above its cap.
+fn cut_until_legal(
+    graph: &Graph,
+    model: &Model,
+    prefer: Prefer,
+    chosen: &mut [Option<Choice>],
+) -> Result<(), TooDeep> {
     let users = graph.users();
     loop {
-        let needs = graph.needs(model, bootstrapped);
-        let over = |value: usize| needs.after[value] > cap(graph, model, bootstrapped, value);
+        let needs = graph.needs(model, chosen);
+        // What is bootstrapped and needed higher than before may have to be bootstrapped in another way.
+        for value in 0..graph.values.len() {
+            if let Some(choice) = chosen[value]
+                && model.variants[choice]
+                    .cost(graph.values[value].log_slots, needs.after[value])
+                    .is_infinite()
+                && let Some((other, _)) = model.choice(&graph.values[value], needs.after[value], prefer)
+            {
+                chosen[value] = Some(other);
+            }
+        }
+        let needs = graph.needs(model, chosen);
+        let over = |value: usize| needs.after[value] > cap(graph, model, chosen, value);
         let roots: Vec<usize> = (0..graph.values.len()).filter(|&value| over(value)).collect();
         let Some(&last) = roots.last() else { return Ok(()) };
-        let paths = Paths::new(graph, model, bootstrapped, &needs, &users, &roots);
-        let cut = paths.cut(graph, model, bootstrapped).ok_or(TooDeep { value: last })?;
+        let paths = Paths::new(graph, model, chosen, &needs, &users, &roots);
+        let cut = paths.cut(graph, model, chosen, prefer).ok_or(TooDeep { value: last })?;
         if cut.is_empty() {
             return Err(TooDeep { value: last });
         }
         for value in cut {
-            bootstrapped[value] = true;
+            let way = model.choice(&graph.values[value], needs.after[value], prefer);
+            chosen[value] = Some(way.ok_or(TooDeep { value })?.0);
         }
     }
 }
 
 /// The highest level at which users can have a value.
-fn cap(graph: &Graph, model: &Model, bootstrapped: &[bool], value: usize) -> Level {
-    if bootstrapped[value] { model.levels } else { graph.values[value].cap }
+fn cap(graph: &Graph, model: &Model, chosen: &[Option<Choice>], value: usize) -> Level {
+    let info = &graph.values[value];
+    if chosen[value].is_some() { model.reach(info) } else { info.cap }
 }
 
 /// The uses through which values are needed above their caps.
@@ -53,7 +130,7 @@ impl<'g> Paths<'g> {
     fn new(
         graph: &Graph,
         model: &Model,
-        bootstrapped: &[bool],
+        chosen: &[Option<Choice>],
         needs: &'g Needs,
         users: &[Vec<usize>],
         roots: &[usize],
@@ -67,7 +144,7 @@ impl<'g> Paths<'g> {
         let mut pending: BTreeSet<(Option<usize>, usize)> = BTreeSet::new();
         let makers = graph.makers();
         for &root in roots {
-            excess.insert(root, -i64::from(cap(graph, model, bootstrapped, root)));
+            excess.insert(root, -i64::from(cap(graph, model, chosen, root)));
             pending.insert((makers[root], root));
         }
         while let Some((_, value)) = pending.pop_first() {
@@ -94,8 +171,7 @@ impl<'g> Paths<'g> {
                             }
                             for &result in &op.results {
                                 let through = above + i64::from(more);
-                                let asked =
-                                    if bootstrapped[result] { model.start } else { needs.after[result] };
+                                let asked = model.before(chosen[result], needs.after[result]);
                                 if through + i64::from(asked) <= 0 {
                                     continue;
                                 }
@@ -106,7 +182,7 @@ impl<'g> Paths<'g> {
                                     paths.frontier.insert(value);
                                 }
                                 paths.edges.insert((value, result));
-                                if bootstrapped[result] {
+                                if chosen[result].is_some() {
                                     paths.ends.insert(result);
                                     continue;
                                 }
@@ -132,7 +208,13 @@ impl<'g> Paths<'g> {
     }
 
     /// The cheapest values to bootstrap so that every path meets one; none if a path cannot be cut.
-    fn cut(&self, graph: &Graph, model: &Model, bootstrapped: &[bool]) -> Option<Vec<usize>> {
+    fn cut(
+        &self,
+        graph: &Graph,
+        model: &Model,
+        chosen: &[Option<Choice>],
+        prefer: Prefer,
+    ) -> Option<Vec<usize>> {
         let values: BTreeSet<usize> =
             self.frontier.iter().copied().chain(self.edges.iter().flat_map(|e| [e.0, e.1])).collect();
         // Vertex 0 is the source, 1 the sink; a value is an edge from an even to an odd vertex.
@@ -140,8 +222,14 @@ impl<'g> Paths<'g> {
             values.iter().enumerate().map(|(i, &value)| (value, 2 + 2 * i)).collect();
         let (source, sink) = (0, 1);
         let mut capacities: Vec<((usize, usize), i64)> = Vec::new();
-        for (&value, &vertex) in &place {
-            capacities.push(((vertex, vertex + 1), self.weight(graph, model, bootstrapped, value)));
+        let costs: BTreeMap<usize, Option<f64>> = place
+            .keys()
+            .map(|&value| (value, self.bootstrap_cost(graph, model, chosen, value, prefer)))
+            .collect();
+        let least = costs.values().flatten().copied().fold(f64::INFINITY, f64::min).max(f64::MIN_POSITIVE);
+        for (value, &vertex) in &place {
+            let weight = costs[value].map_or(UNCUT, |cost| self.weight(model, *value, cost / least));
+            capacities.push(((vertex, vertex + 1), weight));
         }
         for &root in &self.frontier {
             capacities.push(((source, place[&root]), UNCUT));
@@ -166,12 +254,22 @@ impl<'g> Paths<'g> {
         Some(cut.into_iter().map(|((from, _), _)| values[(from - 2) / 2]).collect())
     }
 
-    fn weight(&self, graph: &Graph, model: &Model, bootstrapped: &[bool], value: usize) -> i64 {
-        let used = self.needs.after[value];
-        if !graph.values[value].candidate || bootstrapped[value] || used > model.levels {
-            return UNCUT;
-        }
-        let wasted = f64::from(model.levels - used) / f64::from(model.levels.max(1));
-        UNIT + (wasted * UNIT as f64) as i64
+    /// What the bootstrap of a value would cost; none if it cannot be bootstrapped.
+    fn bootstrap_cost(
+        &self,
+        graph: &Graph,
+        model: &Model,
+        chosen: &[Option<Choice>],
+        value: usize,
+        prefer: Prefer,
+    ) -> Option<f64> {
+        let free = chosen[value].is_none().then_some(&graph.values[value])?;
+        Some(model.choice(free, self.needs.after[value], prefer)?.1)
+    }
+
+    /// The weight of a value whose bootstrap costs so many times what the cheapest one does.
+    fn weight(&self, model: &Model, value: usize, cost: f64) -> i64 {
+        let wasted = f64::from(model.levels - self.needs.after[value]) / f64::from(model.levels.max(1));
+        ((cost.min(1024.0) + wasted) * UNIT as f64) as i64
     }
 }

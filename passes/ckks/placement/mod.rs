@@ -1,9 +1,11 @@
-//! Where to bootstrap: a problem on graphs of values, apart from the IR.
+//! Where to bootstrap, and how: a problem on graphs of values, apart from the IR. [`program`] makes the graphs, [`ways`]
+//! says how each value can be bootstrapped and at what cost.
 //!
 //! A program is a list of ops in program order ([`Graph`]). A value's *need* is the level that its uses ask for; needs
 //! grow against the order of the program. No value may be needed above its cap, which is the level that a bootstrap
 //! reaches, or less for what loops and calls return. Bootstrapping a value gives its users a copy of any level up to the
-//! cap, and the value itself is then needed only at the level where bootstraps start.
+//! cap, and the value itself is then needed only at the level where bootstraps start. There are several ways to bootstrap
+//! ([`Variant`]): they start at other levels, and cost other amounts for other targets and periods of slots.
 //!
 //! [`place`] finds bootstraps of low cost:
 //! * the program is cut into regions at positions where a single value is alive ([`regions`]); between regions the
@@ -12,9 +14,13 @@
 //!
 //! [`greedy`] is the alternative to measure against: a value is bootstrapped as soon as it has no level left.
 
+use ceria_runtime::format::cost::Tally;
+
 pub mod chain;
 pub mod cut;
+pub mod program;
 pub mod regions;
+pub mod ways;
 
 #[cfg(test)]
 mod tests;
@@ -38,19 +44,36 @@ pub struct Op {
     pub operands: Vec<(usize, Ask)>,
     /// The values it makes, which share a level.
     pub results: Vec<usize>,
-    /// Its cost at the highest level, in key switches.
-    pub switches: f64,
+    /// What it does, at the level of its operands.
+    pub tally: Tally,
+}
+
+impl Op {
+    /// The levels that it uses up.
+    fn above(&self) -> Level {
+        let above = |&(_, ask): &(usize, Ask)| if let Ask::Above(more) = ask { more } else { 0 };
+        self.operands.iter().map(above).max().unwrap_or(0)
+    }
 }
 
 /// A value.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Value {
-    /// Whether it can be bootstrapped.
-    pub candidate: bool,
+    /// The variants by which it can be bootstrapped, a bit each.
+    pub variants: u8,
+    /// log2 of the period of its slots.
+    pub log_slots: u32,
     /// The highest level it can have.
     pub cap: Level,
     /// The level at which it leaves the graph, if it does.
     pub demand: Option<Level>,
+}
+
+impl Value {
+    /// Whether it can be bootstrapped.
+    pub fn candidate(&self) -> bool {
+        self.variants != 0
+    }
 }
 
 /// A straight program.
@@ -62,36 +85,106 @@ pub struct Graph {
     pub values: Vec<Value>,
 }
 
-/// What bootstraps do and cost.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Model {
-    /// The level that a bootstrap reaches.
-    pub levels: Level,
-    /// The level at which a bootstrap starts.
+/// The number of a variant in a [`Model`].
+pub type Choice = usize;
+
+/// A way to bootstrap.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Variant {
+    /// The level at which it starts.
     pub start: Level,
-    /// The cost of a bootstrap, in key switches at the level that it reaches.
-    pub bootstrap: f64,
+    /// The cost for each log2 of a period and each level that it ends at; infinite where there is none.
+    pub costs: Vec<Vec<f64>>,
+}
+
+impl Variant {
+    /// The cost of a bootstrap of slots of this period to a level.
+    pub fn cost(&self, log_slots: u32, target: Level) -> f64 {
+        let costs = self.costs.get(log_slots as usize).or(self.costs.last());
+        costs.and_then(|costs| costs.get(target as usize)).copied().unwrap_or(f64::INFINITY)
+    }
+}
+
+/// What ops and bootstraps cost.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Model {
+    /// The highest level that a bootstrap reaches, and a value has.
+    pub levels: Level,
+    /// The ways to bootstrap.
+    pub variants: Vec<Variant>,
+    /// What steps cost at each level.
+    pub prices: Vec<Tally>,
 }
 
 impl Model {
-    /// The cost of an op at a level: a hybrid key switch grows with limbs times digits.
+    /// The cost of an op whose results are at a level.
     pub fn cost(&self, op: &Op, level: Level) -> f64 {
-        let switch = |level: Level| {
-            let limbs = f64::from(level + 2);
-            limbs * (limbs + f64::from(self.levels + 2) / 3.0)
-        };
-        op.switches * switch(level) / switch(self.levels)
+        let prices = self.prices.get((level + op.above()) as usize).or(self.prices.last());
+        prices.map_or(0.0, |prices| op.tally.at(prices))
     }
+
+    /// The variants by which a value can be bootstrapped to a level, with their costs.
+    pub fn choices(&self, value: &Value, target: Level) -> impl Iterator<Item = (Choice, f64)> {
+        let Value { variants: allowed, log_slots, cap, .. } = *value;
+        // What can have no more levels cannot start higher.
+        let can =
+            move |(choice, variant): &(usize, &Variant)| allowed >> choice & 1 == 1 && variant.start <= cap;
+        let costs = self.variants.iter().enumerate().filter(can);
+        costs
+            .map(move |(choice, variant)| (choice, variant.cost(log_slots, target)))
+            .filter(|(_, cost)| cost.is_finite())
+    }
+
+    /// The cheapest of them, or the one that starts lowest.
+    pub fn choice(&self, value: &Value, target: Level, prefer: Prefer) -> Option<(Choice, f64)> {
+        let key = |&(choice, cost): &(Choice, f64)| match prefer {
+            Prefer::Cheapest => (0, cost),
+            Prefer::Lowest => (self.variants[choice].start, cost),
+        };
+        self.choices(value, target)
+            .min_by(|a, b| key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal))
+    }
+
+    /// The highest level to which a value can be bootstrapped.
+    pub fn reach(&self, value: &Value) -> Level {
+        let reached = |level: &Level| self.choices(value, *level).next().is_some();
+        (0..=self.levels).rev().find(reached).unwrap_or(0)
+    }
+
+    /// The level at which a value is needed that is bootstrapped in some way or not.
+    fn before(&self, chosen: Option<Choice>, after: Level) -> Level {
+        chosen.map_or(after, |choice| self.variants[choice].start)
+    }
+}
+
+/// Which variant a search tries first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefer {
+    /// That of the least cost.
+    Cheapest,
+    /// That which asks for the lowest level.
+    Lowest,
+}
+
+/// A bootstrap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bootstrap {
+    /// The value.
+    pub value: usize,
+    /// The level that its users need.
+    pub level: Level,
+    /// The variant.
+    pub choice: Choice,
 }
 
 /// A graph with the values that are bootstrapped.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Placement {
-    /// The bootstrapped values, ascending, each with the level that its users need.
-    pub bootstraps: Vec<(usize, Level)>,
+    /// The bootstraps, by ascending value.
+    pub bootstraps: Vec<Bootstrap>,
     /// The level at which each value is needed, before it is bootstrapped.
     pub needs: Vec<Level>,
-    /// The cost, in key switches at the highest level.
+    /// The cost, in the unit of the model; infinite if a bootstrap cannot reach its level.
     pub cost: f64,
 }
 
@@ -139,12 +232,12 @@ impl Graph {
         op.results.iter().map(|&result| needs.before[result]).max().unwrap_or(0)
     }
 
-    /// The needs, with the values of `bootstrapped` bootstrapped.
-    pub fn needs(&self, model: &Model, bootstrapped: &[bool]) -> Needs {
+    /// The needs, with values bootstrapped as `chosen`.
+    pub fn needs(&self, model: &Model, chosen: &[Option<Choice>]) -> Needs {
         let mut after: Vec<Level> = self.values.iter().map(|value| value.demand.unwrap_or(0)).collect();
         let mut before = after.clone();
         let settle = |value: usize, after: &[Level], before: &mut [Level]| {
-            before[value] = if bootstrapped[value] { model.start } else { after[value] };
+            before[value] = model.before(chosen[value], after[value]);
         };
         for op in self.ops.iter().rev() {
             op.results.iter().for_each(|&result| settle(result, &after, &mut before));
@@ -163,39 +256,61 @@ impl Graph {
         Needs { after, before }
     }
 
-    /// The placement with these values bootstrapped.
-    pub fn finish(&self, model: &Model, bootstrapped: &[bool]) -> Placement {
-        let needs = self.needs(model, bootstrapped);
-        let bootstraps: Vec<(usize, Level)> =
-            (0..self.values.len()).filter(|&v| bootstrapped[v]).map(|v| (v, needs.after[v])).collect();
+    /// The placement with values bootstrapped as `chosen`.
+    pub fn finish(&self, model: &Model, chosen: &[Option<Choice>]) -> Placement {
+        let needs = self.needs(model, chosen);
+        let bootstrap = |(value, choice): (usize, &Option<Choice>)| {
+            let choice = (*choice)?;
+            Some(Bootstrap { value, level: needs.after[value], choice })
+        };
+        let bootstraps: Vec<Bootstrap> = chosen.iter().enumerate().filter_map(bootstrap).collect();
         let ops: f64 = self.ops.iter().map(|op| model.cost(op, Self::level(op, &needs))).sum();
-        let cost = ops + model.bootstrap * bootstraps.len() as f64;
+        let cost = |at: &Bootstrap| model.variants[at.choice].cost(self.values[at.value].log_slots, at.level);
+        let cost = ops + bootstraps.iter().map(cost).sum::<f64>();
         Placement { bootstraps, needs: needs.before, cost }
+    }
+
+    /// Whether no value is needed above what it can have.
+    fn is_legal(&self, model: &Model, chosen: &[Option<Choice>]) -> bool {
+        let needs = self.needs(model, chosen);
+        (0..self.values.len()).all(|value| {
+            let info = &self.values[value];
+            needs.after[value] <= chosen[value].map_or(info.cap, |_| model.reach(info))
+                && needs.before[value] <= self.values[value].cap
+        })
     }
 }
 
 /// The cheapest placement that shortest paths and minimum cuts find.
 pub fn place(graph: &Graph, model: &Model) -> Result<Placement, TooDeep> {
     let parts = regions::split(graph, model);
-    let mut bootstrapped = vec![false; graph.values.len()];
-    for value in chain::solve(&parts, model)? {
-        bootstrapped[value] = true;
+    let mut chosen = vec![None; graph.values.len()];
+    for (value, choice) in chain::solve(&parts, model)? {
+        chosen[value] = Some(choice);
     }
-    Ok(graph.finish(model, &bootstrapped))
+    Ok(graph.finish(model, &chosen))
 }
 
-/// Bootstraps every value that has no level left when an op needs one, in program order. Levels are counted from the one
-/// at which bootstraps start, which every value has to keep as it may be bootstrapped later.
+/// Bootstraps every value that has no level left when an op needs one, in program order, each by the variant that is
+/// cheapest for it. Levels are counted from the highest one at which bootstraps start, which every value has to keep as it
+/// may be bootstrapped later.
 pub fn greedy(graph: &Graph, model: &Model) -> Result<Placement, TooDeep> {
-    let reach = model.levels - model.start;
+    let reaches = |value: &Value| {
+        (0..=model.levels)
+            .rev()
+            .find_map(|level| Some((level, model.choice(value, level, Prefer::Cheapest)?.0)))
+    };
+    let ways: Vec<Option<(Level, Choice)>> = graph.values.iter().map(reaches).collect();
+    let start = ways.iter().flatten().map(|way| model.variants[way.1].start).max().unwrap_or(0);
+    let reach = ways.iter().flatten().map(|way| way.0).min().unwrap_or(model.levels).saturating_sub(start);
     let wanted = |ask: Ask, after: Level| match ask {
         Ask::Above(more) => more + after,
-        Ask::Level(level) => level.saturating_sub(model.start),
+        Ask::Level(level) => level.saturating_sub(start),
     };
     // The levels that each use takes before there is a value that can be bootstrapped.
     let mut held: Vec<Level> = vec![0; graph.values.len()];
     let hold = |op: &Op, held: &[Level]| {
-        let results = op.results.iter().filter(|&&result| !graph.values[result].candidate);
+        let results = op.results.iter().filter(|&&result| !graph.values[result].candidate());
         results.map(|&result| held[result]).max().unwrap_or(0)
     };
     for op in graph.ops.iter().rev() {
@@ -204,19 +319,17 @@ pub fn greedy(graph: &Graph, model: &Model) -> Result<Placement, TooDeep> {
             held[value] = held[value].max(wanted(ask, after));
         }
     }
-    let from_start = |level: Level| level.saturating_sub(model.start);
+    let from_start = |level: Level| level.saturating_sub(start);
     let mut levels: Vec<Level> = graph.values.iter().map(|value| from_start(value.cap)).collect();
-    let mut bootstrapped = vec![false; graph.values.len()];
+    let mut chosen = vec![None; graph.values.len()];
     for op in &graph.ops {
-        let mut own = reach;
+        let mut own = from_start(model.levels);
         let after = hold(op, &held);
         for &(value, ask) in &op.operands {
             let wanted = wanted(ask, after);
             if levels[value] < wanted {
-                if !graph.values[value].candidate || reach < wanted {
-                    return Err(TooDeep { value });
-                }
-                bootstrapped[value] = true;
+                let way = ways[value].filter(|_| reach >= wanted).ok_or(TooDeep { value })?;
+                chosen[value] = Some(way.1);
                 levels[value] = reach;
             }
             if let Ask::Above(more) = ask {
@@ -232,5 +345,5 @@ pub fn greedy(graph: &Graph, model: &Model) -> Result<Placement, TooDeep> {
             return Err(TooDeep { value });
         }
     }
-    Ok(graph.finish(model, &bootstrapped))
+    Ok(graph.finish(model, &chosen))
 }

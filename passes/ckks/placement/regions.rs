@@ -3,7 +3,7 @@
 //! Values that no op makes (a function's arguments) do not count: they can have any level up to their cap wherever they
 //! are used, and each region has its own copy of them.
 
-use super::{Graph, Model, Value};
+use super::{Graph, Model};
 use std::collections::BTreeMap;
 
 /// A part of a program.
@@ -45,7 +45,7 @@ pub fn split(graph: &Graph, model: &Model) -> Vec<Region> {
             && alive == 1
             && last_use[only].is_some()
             && graph.values[only].demand.is_none()
-            && graph.values[only].candidate
+            && graph.values[only].candidate()
             && graph.values[only].cap == model.levels
         {
             bounds.push((index + 1, only));
@@ -67,7 +67,7 @@ fn cut_out(graph: &Graph, ops: std::ops::Range<usize>, entry: Option<usize>, exi
     let mut own = |value: usize, region: &mut Region| {
         *place.entry(value).or_insert_with(|| {
             region.origin.push(value);
-            region.graph.values.push(Value { ..graph.values[value].clone() });
+            region.graph.values.push(graph.values[value]);
             region.origin.len() - 1
         })
     };

@@ -7,8 +7,10 @@
 // CHECK-LABEL: @chain
 // GREEDY-LABEL: @chain
 // PLACED-LABEL: @chain
-// REPORT: remark: bootstrapped to level 2: the only value alive here
-// REPORT: remark: 1 bootstrap, of 2 levels
+// REPORT: remark: bootstrapped to level 2: the only value alive here; mod-raise-first of 32768 slots at the cost of {{.*}} rotations; stc-first would cost {{.*}} but is for real slots
+// REPORT: remark: 1 bootstrap, of up to 2 levels; with them {{.*}} rotations at the highest level of N = 2^16
+// REPORT: remark: N = 2^15 is refused: {{.*}} 128 bits of security allow 868
+// REPORT: remark: N = 2^17 would cost {{.*}} times as much, with 1 bootstrap
 func.func @chain(%x: !ckks.ct<?>) -> !ckks.ct<?> {
   // CHECK-COUNT-2: ckks.rescale
   // CHECK-NEXT: %[[B:.*]] = ckks.bootstrap %{{.*}} {target_level = 2 : i64} : !ckks.ct<?> to !ckks.ct<?>

@@ -2,12 +2,13 @@
 
 use super::{network, progress, verify};
 use anyhow::{Context as _, Result, bail};
-use ceria_dialects::bridge::diagnostic::Severity;
+use ceria_dialects::{bridge::diagnostic::Severity, ckks::bootstrap::VARIANTS};
 use ceria_lowering::{
     bundle::{self, CpuLevel},
     kernel_to_nvvm::{ptx::Arch, schedule::Schedule},
     pipelines::compile::{self, Options, root},
 };
+use ceria_passes::ckks::placement::ways::{AUTO, Wanted};
 use clap::ValueEnum;
 use std::path::PathBuf;
 
@@ -43,6 +44,10 @@ pub struct Arguments {
     /// How bootstraps are placed: at the least cost, or, to compare with, as late as possible.
     #[arg(long, value_enum, default_value_t = Placement::Cheapest)]
     placement: Placement,
+    /// The variant of all bootstraps: `mod-raise-first`, `stc-first` (of real slots) or `iterated`; by default the cheapest for
+    /// each of those that are precise enough.
+    #[arg(long, default_value = AUTO, value_name = "VARIANT", value_parser = variants())]
+    variant: String,
     /// MiB that evaluation keys may take in the server's memory: matrices then rotate step by step, which takes longer and
     /// needs fewer keys.
     #[arg(long, value_name = "MIB")]
@@ -82,6 +87,11 @@ enum Placement {
     Greedy,
 }
 
+/// The names of variants.
+fn variants() -> Vec<&'static str> {
+    [AUTO].into_iter().chain(VARIANTS).collect()
+}
+
 /// `ceria compile`.
 pub fn run(arguments: &Arguments) -> Result<()> {
     if arguments.devices != 1 {
@@ -112,6 +122,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             Placement::Cheapest => compile::Strategy::Cheapest,
             Placement::Greedy => compile::Strategy::Greedy,
         },
+        variant: Wanted::variant(&arguments.variant).map_err(anyhow::Error::msg)?,
         key_memory: arguments.key_memory.unwrap_or(0),
         test_only_log_n: arguments.test_only_log_n,
         ..Options::default()
