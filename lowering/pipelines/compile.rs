@@ -59,6 +59,8 @@ pub struct Options {
     pub max_degree: i64,
     /// The smallest log2 of the ring degree.
     pub min_log_n: u32,
+    /// The largest log2 of the ring degree.
+    pub max_log_n: u32,
     /// Whether to bootstrap.
     pub bootstraps: Bootstraps,
     /// How bootstraps are placed.
@@ -102,6 +104,7 @@ impl Default for Options {
             strict: false,
             max_degree: 31,
             min_log_n: 12,
+            max_log_n: SearchOptions::default().max_log_n,
             bootstraps: Bootstraps::default(),
             placement: Strategy::default(),
             variant: None,
@@ -167,8 +170,8 @@ pub fn to_placed<'c>(
     let remarks = run_pipeline(&module.as_operation(), &text)?;
     let mut compiler = Compiler { prepared: module, original, options, remarks, step };
     let largest = match options.bootstraps {
-        Bootstraps::Never => SearchOptions::default().max_log_n,
-        _ => LARGEST_WITHOUT_BOOTSTRAPS,
+        Bootstraps::Never => options.max_log_n,
+        _ => LARGEST_WITHOUT_BOOTSTRAPS.min(options.max_log_n),
     };
     let search =
         SearchOptions { min_log_n: options.min_log_n, max_log_n: largest, ..SearchOptions::default() };
@@ -253,11 +256,13 @@ impl<'c> Compiler<'c, '_> {
     /// Bootstraps where levels end, and the parameters under which they and the program cost least.
     fn with_bootstraps(&mut self) -> Result<(Module<'c>, Prediction), CompileError> {
         let options = self.options;
-        let rings = options.test_only_log_n.map_or(SMALLEST..=LARGEST, |log_n| log_n..=log_n);
-        let mut log_n = match options.test_only_log_n {
+        let largest = options.max_log_n;
+        let rings = options.test_only_log_n.map_or(SMALLEST.min(largest)..=largest, |log_n| log_n..=log_n);
+        let first = match options.test_only_log_n {
             Some(log_n) => log_n,
-            None => smallest(rings.clone()).unwrap_or(LARGEST),
+            None => smallest(rings.clone()).unwrap_or(largest),
         };
+        let mut log_n = first;
         let mut chosen = self.bootstrapped(log_n, rings.clone())?;
         // With more slots a tensor takes fewer ciphertexts, so layouts are made again for the ring that was chosen, or is next.
         while log_n < *rings.end() {
@@ -271,10 +276,20 @@ impl<'c> Compiler<'c, '_> {
                 _ => break,
             }
         }
-        let Bootstrapped { module: candidate, mut said, last_level, bootstraps, params, .. } = chosen;
-        if bootstraps == 0 && options.bootstraps == Bootstraps::Auto && options.test_only_log_n.is_none() {
-            return self.without_bootstraps(params.log_n, LARGEST);
+        if chosen.bootstraps == 0
+            && options.bootstraps == Bootstraps::Auto
+            && options.test_only_log_n.is_none()
+        {
+            // A ring that holds the depth after all, unless not with the precision.
+            match self.without_bootstraps(chosen.params.log_n, largest) {
+                Err(_) if first < chosen.params.log_n => {
+                    log_n = first;
+                    chosen = self.bootstrapped(first, first..=first)?;
+                }
+                placed => return placed,
+            }
         }
+        let Bootstrapped { module: candidate, mut said, last_level, .. } = chosen;
         let leveled = leveled(last_level, log_n.into(), options.test_only_log_n.is_some());
         said.extend(run_pipeline(&candidate.as_operation(), &leveled)?);
         (self.step)("writing out bootstraps");
@@ -373,12 +388,10 @@ fn several_parts(module: OperationRef<'_, '_>) -> bool {
     find_ops(&module, &["ckks.matrix"]).iter().any(|op| parts(op).into_iter().any(|count| count > 1))
 }
 
-/// The largest ring that is taken to spare bootstraps: in the next one keys and ciphertexts are more than twice
-/// as large, and no faster than bootstraps in this one.
+/// The largest ring that is taken without a look at what bootstraps would cost.
 const LARGEST_WITHOUT_BOOTSTRAPS: u32 = 16;
-/// The rings of programs with bootstraps.
+/// The smallest ring that is looked at for programs with bootstraps.
 const SMALLEST: u32 = 15;
-const LARGEST: u32 = 17;
 /// Bits by which each bootstrap is asked to be more precise than results.
 const BELOW_PRECISION: f64 = 4.0;
 /// The number of inputs on which sizes of bootstrapped slots are measured.

@@ -199,12 +199,12 @@ impl<'f> Ways<'f> {
         let told: BTreeMap<usize, String> = others
             .map(|(choice, name)| {
                 let cost = self.model.variants[choice].cost(log_slots, level);
-                let cost = if cost.is_finite() {
-                    format!("{name} would cost {:.1}", cost / unit)
+                let (cost, but) = if cost.is_finite() {
+                    (format!("{name} would cost {:.1}", cost / unit), "but")
                 } else {
-                    format!("{name} does not reach that level")
+                    (format!("{name} does not reach that level"), "and")
                 };
-                let refusal = self.refusal(name, value).map_or(String::new(), |why| format!(" but {why}"));
+                let refusal = self.refusal(name, value).map_or(String::new(), |why| format!(" {but} {why}"));
                 (choice, format!("; {cost}{refusal}"))
             })
             .collect();

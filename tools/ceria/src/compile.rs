@@ -38,6 +38,10 @@ pub struct Arguments {
     /// The largest degree of a polynomial that stands for an activation.
     #[arg(long, default_value_t = Options::default().max_degree)]
     max_degree: i64,
+    /// The largest log2 of the ring degree. Keys and ciphertexts grow with it, which is not weighed against time.
+    #[arg(long, default_value_t = Options::default().max_log_n, value_name = "LOG_N",
+        value_parser = clap::value_parser!(u32).range(12..=17))]
+    max_log_n: u32,
     /// When to bootstrap: `auto` where no ring up to N = 2^16 holds the network's depth.
     #[arg(long, value_enum, default_value_t = Bootstraps::Auto, value_name = "WHEN")]
     bootstraps: Bootstraps,
@@ -113,6 +117,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         precision: arguments.precision.unwrap_or(Options::default().precision),
         strict: arguments.precision.is_some(),
         max_degree: arguments.max_degree,
+        max_log_n: arguments.max_log_n,
         bootstraps: match arguments.bootstraps {
             Bootstraps::Auto => compile::Bootstraps::Auto,
             Bootstraps::Never => compile::Bootstraps::Never,

@@ -405,12 +405,9 @@ fn a_loop_is_bootstrapped() {
     );
     // Eight levels a turn, and three at which the next one starts.
     assert!(said.contains("stc-first of 32 slots") && said.contains("of up to 11 levels"), "{said}");
-    let fixed = ["compile", "deep.mlir", "-o", "fixed.ceria", "--test-only-log-n", "7", "--cpu-levels", "v2"];
-    let said = succeeds(&[&fixed[..], &["--variant", "mod-raise-first"]].concat(), folder);
-    assert!(said.contains("mod-raise-first of 32 slots") && !said.contains("stc-first"), "{said}");
-    let imprecise = ["compile", "deep.mlir", "-o", "no.ceria", "--test-only-log-n", "7", "--precision", "30"];
+    let imprecise = ["compile", "deep.mlir", "-o", "no.ceria", "--test-only-log-n", "7", "--precision", "36"];
     let said = fails(&imprecise, folder);
-    assert!(said.contains("bits of precision, 30.0 are wanted; most is lost by ckks."), "{said}");
+    assert!(said.contains("bits of precision, 36.0 are wanted; most is lost by ckks."), "{said}");
     succeeds(&["keygen", "deep.ceria", "--client-dir", "keys"], folder);
     let x: [[f64; 8]; 4] =
         std::array::from_fn(|i| std::array::from_fn(|j| ((3 * i + 5 * j) % 8) as f64 / 4.0 - 1.0));
