@@ -1,4 +1,5 @@
-//! What work costs on a device: the one home of the constants, and the roofline that they enter.
+//! What work costs on a device: the one home of the constants, and the roofline that they enter. It takes kernels; what
+//! is chosen before there are any is compared by [`ceria_runtime::format::cost`].
 //!
 //! A launch takes the longest of three times, each as if the other two were free, and what it takes to start it:
 //!
