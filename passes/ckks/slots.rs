@@ -186,10 +186,10 @@ fn spread(
     match name_of(op).as_str() {
         "ckks.mul_i" => mark(results(op)),
         "ckks.bootstrap" if bootstrap::variant(op) == bootstrap::SLOTS_TO_COEFFICIENTS_FIRST => {}
-        "ckks.linear_transform" => {
-            if any || optional(module_symbol(op, &symbol(op, "matrix")?)?, "fourier").is_some() {
-                mark(results(op));
-            }
+        "ckks.linear_transform"
+            if optional(module_symbol(op, &symbol(op, "matrix")?)?, "fourier").is_some() =>
+        {
+            mark(results(op))
         }
         "scf.for" => {
             let carried = body(op).map(arguments).unwrap_or_default().into_iter().skip(1);

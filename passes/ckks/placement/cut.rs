@@ -83,14 +83,12 @@ fn cut_until_legal(
     loop {
         let needs = graph.needs(model, chosen);
         // What is bootstrapped and needed higher than before may have to be bootstrapped in another way.
-        for value in 0..graph.values.len() {
-            if let Some(choice) = chosen[value]
-                && model.variants[choice]
-                    .cost(graph.values[value].log_slots, needs.after[value])
-                    .is_infinite()
-                && let Some((other, _)) = model.choice(&graph.values[value], needs.after[value], prefer)
+        for ((choice, info), &after) in chosen.iter_mut().zip(&graph.values).zip(&needs.after) {
+            let unreached = |choice: Choice| model.variants[choice].cost(info.log_slots, after).is_infinite();
+            if choice.is_some_and(unreached)
+                && let Some((other, _)) = model.choice(info, after, prefer)
             {
-                chosen[value] = Some(other);
+                *choice = Some(other);
             }
         }
         let needs = graph.needs(model, chosen);
