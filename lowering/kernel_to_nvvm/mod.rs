@@ -31,6 +31,7 @@ pub mod sums;
 pub mod tile;
 pub mod tools;
 pub mod transform;
+pub mod tune;
 
 use crate::host::{self, Callee, KernelsCode, Lowered};
 use crate::kernel_to_cpu::{
@@ -123,6 +124,13 @@ pub fn lower(module: OperationRef<'_, '_>, schedule: &Schedule, entry: &str) -> 
     let mut library = Library::default();
     let mut all = KernelsCode::default();
     for (kernel, &op) in program.kernels.iter().zip(&program.kernel_ops) {
+        if schedule.phases(kernel.n.ilog2() as usize).is_empty() {
+            let text = schedule.to_text();
+            return Err(PassError::op(
+                &op,
+                format!("has no transform of {} words by the schedule {text}", kernel.n),
+            ));
+        }
         let code = library.add(kernel, schedule, &primes, &locations(op)?);
         all.scratch_words = all.scratch_words.max(code.scratch_words);
         let buffers = host::buffer_bytes(kernel);

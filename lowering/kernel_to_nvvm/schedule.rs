@@ -8,9 +8,11 @@
 //! are exchanged through shared memory.
 
 use ceria_dialects::bridge::pass::{OptionValues, PassError, PassOption};
+use serde::{Deserialize, Serialize};
 
 /// The numbers that a schedule consists of. Zero leaves the choice to the cost function.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Schedule {
     /// Log2 of the words of a limb that a thread holds in a transform.
     pub ntt_words: usize,
@@ -58,32 +60,103 @@ pub const OPTIONS: &[PassOption] = &[
     PassOption::int("bconv-group", 12, "primes whose limbs a block converts to"),
 ];
 
+/// What a number of a schedule can be.
+pub struct Setting {
+    /// Its name, that of a pass's option.
+    pub name: &'static str,
+    /// The least and the largest value.
+    range: (usize, usize),
+    /// Whether it is a power of two.
+    power: bool,
+    /// The values among which a search looks for the best.
+    pub tried: &'static [usize],
+}
+
+const fn number(name: &'static str, range: (usize, usize), tried: &'static [usize]) -> Setting {
+    Setting { name, range, power: false, tried }
+}
+
+const fn power(name: &'static str, range: (usize, usize), tried: &'static [usize]) -> Setting {
+    Setting { name, range, power: true, tried }
+}
+
+/// All numbers of a schedule, those first that transforms, where most time is spent, depend on.
+pub const SETTINGS: [Setting; 8] = [
+    number("ntt-words", (0, 6), &[4, 5]),
+    number("ntt-split", (0, 12), &[6, 7, 8, 9]),
+    power("ntt-threads", (32, 1024), &[64, 128, 256]),
+    number("ntt-radix", (1, 6), &[3, 4, 5]),
+    number("ntt-single", (1, 13), &[]),
+    number("bconv-group", (1, 64), &[4, 6, 8, 12, 16, 24]),
+    power("threads", (32, 1024), &[64, 128, 256]),
+    power("words", (4, 64), &[4, 8, 16]),
+];
+
 impl Schedule {
     /// From the options of a pass.
     pub fn from_options(options: &OptionValues) -> Result<Self, PassError> {
-        let within = |name: &str, from: i64, to: i64| {
-            let value = options.int(name);
-            let fits = (from..=to).contains(&value);
-            let value = usize::try_from(value).ok().filter(|_| fits);
-            value.ok_or_else(|| PassError::new(format!("{name} must be from {from} to {to}")))
-        };
-        let power = |name: &str, from: i64, to: i64| {
-            let value = within(name, from, to)?;
-            match value.is_power_of_two() {
-                true => Ok(value),
-                false => Err(PassError::new(format!("{name} must be a power of two"))),
+        let mut schedule = Self::default();
+        for setting in &SETTINGS {
+            // What is negative is more than any number may be.
+            let value = usize::try_from(options.int(setting.name)).unwrap_or(usize::MAX);
+            *schedule.setting(setting.name) = value;
+        }
+        schedule.check().map_err(PassError::new)?;
+        Ok(schedule)
+    }
+
+    /// From a list such as `ntt-words=5,threads=256`; what is not in it is as by default.
+    pub fn from_text(text: &str) -> Result<Self, String> {
+        let mut schedule = Self::default();
+        for part in text.split(',').filter(|part| !part.is_empty()) {
+            let (name, value) = part.split_once('=').ok_or_else(|| format!("{part} is not NAME=NUMBER"))?;
+            if !SETTINGS.iter().any(|setting| setting.name == name) {
+                let names = SETTINGS.each_ref().map(|setting| setting.name).join(", ");
+                return Err(format!("there is no setting {name}, only {names}"));
             }
-        };
-        Ok(Self {
-            ntt_words: within("ntt-words", 0, 6)?,
-            ntt_split: within("ntt-split", 0, 12)?,
-            ntt_radix: within("ntt-radix", 1, 6)?,
-            ntt_single: within("ntt-single", 1, 13)?,
-            ntt_threads: power("ntt-threads", 32, 1024)?,
-            threads: power("threads", 32, 1024)?,
-            words: power("words", 4, 64)?,
-            bconv_group: within("bconv-group", 1, 64)?,
-        })
+            *schedule.setting(name) = value.parse().map_err(|_| format!("{value} is no number"))?;
+        }
+        schedule.check().map(|()| schedule)
+    }
+
+    /// The number of this name, one of [`SETTINGS`].
+    pub fn setting(&mut self, name: &str) -> &mut usize {
+        match name {
+            "ntt-words" => &mut self.ntt_words,
+            "ntt-split" => &mut self.ntt_split,
+            "ntt-threads" => &mut self.ntt_threads,
+            "ntt-radix" => &mut self.ntt_radix,
+            "ntt-single" => &mut self.ntt_single,
+            "bconv-group" => &mut self.bconv_group,
+            "threads" => &mut self.threads,
+            "words" => &mut self.words,
+            other => unreachable!("{other} is no setting"),
+        }
+    }
+
+    /// Whether all numbers are in their ranges.
+    pub fn check(&self) -> Result<(), String> {
+        let mut copy = self.clone();
+        for Setting { name, range: (from, to), power, .. } in &SETTINGS {
+            let value = *copy.setting(name);
+            if !(*from..=*to).contains(&value) {
+                return Err(format!("{name} must be from {from} to {to}"));
+            }
+            if *power && !value.is_power_of_two() {
+                return Err(format!("{name} must be a power of two"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The numbers that are not as by default, as [`from_text`](Self::from_text) reads them.
+    pub fn to_text(&self) -> String {
+        let (mut own, mut usual) = (self.clone(), Self::default());
+        let name = |setting: &Setting| setting.name;
+        let differs = |name: &&'static str| *own.setting(name) != *usual.setting(name);
+        let names: Vec<&str> = SETTINGS.iter().map(name).filter(differs).collect();
+        let part = |name: &str| format!("{name}={}", self.clone().setting(name));
+        names.into_iter().map(part).collect::<Vec<_>>().join(",")
     }
 
     /// The phases of the forward transform of 2^log_n words, in order. The inverse transform does them backwards.
@@ -379,6 +452,20 @@ mod tests {
             check(&Schedule { ntt_split: split, ntt_words: 5, ..Schedule::default() }, 16);
             check(&Schedule { ntt_split: split, ntt_radix: 3, ntt_threads: 256, ..Schedule::default() }, 16);
         }
+    }
+
+    #[test]
+    fn settings_are_read_and_checked() {
+        let schedule = Schedule::from_text("ntt-words=5,threads=256").unwrap();
+        assert_eq!(schedule, Schedule { ntt_words: 5, threads: 256, ..Schedule::default() });
+        assert_eq!(schedule.to_text(), "ntt-words=5,threads=256");
+        assert_eq!(Schedule::from_text("").unwrap(), Schedule::default());
+        let refused = |text: &str| Schedule::from_text(text).unwrap_err();
+        assert!(refused("threads").contains("NAME=NUMBER"));
+        assert!(refused("blocks=3").contains("no setting blocks"));
+        assert!(refused("threads=-1").contains("no number"));
+        assert!(refused("threads=100").contains("power of two"));
+        assert!(refused("words=128").contains("from 4 to 64"));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! `ceria compile`: from a network to a bundle.
 
-use super::{network, progress, verify};
+use super::{network, progress, tune::ScheduleArguments, verify};
 use anyhow::{Context as _, Result, bail};
-use ceria_dialects::{bridge::diagnostic::Severity, ckks::bootstrap::VARIANTS};
+use ceria_dialects::{bridge::diagnostic::Severity, ckks::bootstrap::VARIANTS, params_of};
 use ceria_lowering::{
     bundle::{self, CpuLevel},
-    kernel_to_nvvm::{ptx::Arch, schedule::Schedule},
+    kernel_to_nvvm::ptx::Arch,
     pipelines::compile::{self, Options, root},
 };
 use ceria_passes::ckks::placement::ways::{AUTO, Wanted};
@@ -66,6 +66,8 @@ pub struct Arguments {
     /// seconds to minutes on PTX when it first loads it. Takes NVIDIA's assembler.
     #[arg(long, value_delimiter = ',', value_name = "ARCHS")]
     cubins: Vec<Arch>,
+    #[command(flatten)]
+    schedule: ScheduleArguments,
     /// Say nothing but errors.
     #[arg(short, long)]
     quiet: bool,
@@ -106,6 +108,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     if !(0.0..=10.0).contains(&arguments.margin) {
         bail!("--margin has to be between 0 and 10");
+    }
+    if arguments.target == Target::Cpu && arguments.schedule.is_set() {
+        bail!("--schedule and --tuned-for are for --target cuda");
     }
     let mut levels = arguments.cpu_levels.clone();
     levels.sort_unstable();
@@ -164,7 +169,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     match arguments.target {
         Target::Cpu => bundle::write(&arguments.output, &input)?,
         Target::Cuda => {
-            bundle::device::write(&arguments.output, &input, &Schedule::default(), &arguments.cubins)?
+            let ring = params_of(root(&placed.module)).context("the program has no parameters")?.log_n;
+            bundle::device::write(
+                &arguments.output,
+                &input,
+                &arguments.schedule.get(ring)?,
+                &arguments.cubins,
+            )?
         }
     };
     spinner.finish_and_clear();

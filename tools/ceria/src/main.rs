@@ -13,6 +13,7 @@ mod interpret;
 mod network;
 mod progress;
 mod server;
+mod tune;
 mod verify;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
@@ -48,6 +49,8 @@ enum Command {
     Interpret(interpret::Arguments),
     /// Classify hand-written digits, with client and server in separate processes and folders.
     Demo(demo::Arguments),
+    /// Find the schedule of kernels that is fastest on a GPU.
+    Tune(tune::Arguments),
     /// Measure models and arithmetic.
     Bench(bench::Arguments),
 }
@@ -99,6 +102,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Interpret(arguments) => interpret::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Tune(arguments) => tune::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     }
 }

@@ -43,6 +43,73 @@ fn bundles_for_gpus_run_on_the_stand_in() {
     results(&site);
 }
 
+/// A schedule is tuned by times of the driver, kept, and taken.
+#[test]
+fn schedules_are_tuned_on_the_stand_in() {
+    let site = Site::new();
+    let ceria = |arguments: &[&str]| {
+        let output = site.ceria(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+        text(&output)
+    };
+    let bundles = |more: &[&str]| -> Value {
+        let make = [
+            "bench",
+            "bundles",
+            "made",
+            "--target",
+            "cuda",
+            "--log-n",
+            "13",
+            "--only",
+            "add",
+            "--schedules",
+            "kept",
+        ];
+        ceria(&[&make[..], more].concat());
+        serde_json::from_slice(&fs::read(site.path("made/add.ceria/manifest.json")).unwrap()).unwrap()
+    };
+    let output =
+        site.ceria(&["bench", "bundles", "made", "--target", "cuda", "--log-n", "13", "--tuned-for", "x"]);
+    assert!(
+        text(&output).contains("ceria tune x --log-n 13") && !output.status.success(),
+        "{}",
+        text(&output)
+    );
+
+    let tune = [
+        "tune",
+        "card",
+        "--log-n",
+        "13",
+        "--program",
+        "add",
+        "--measure",
+        "0",
+        "--runs",
+        "1",
+        "--schedules",
+        "kept",
+    ];
+    let said = ceria(&tune);
+    assert!(said.contains("stand-in (sm_90), measured") && said.contains("the best of"), "{said}");
+    let kept = fs::read(site.path("kept/card-2-13.json")).unwrap();
+    // What was tried is not tried again.
+    ceria(&tune);
+    assert_eq!(fs::read(site.path("kept/card-2-13.json")).unwrap(), kept);
+
+    // Of what was tried the least time is taken, here that of 64 threads.
+    let mut outcome: Value = serde_json::from_slice(&kept).unwrap();
+    for trial in outcome["trials"].as_array_mut().unwrap() {
+        trial["milliseconds"] = if trial["schedule"]["threads"] == 64 { 0.25 } else { 0.5 }.into();
+    }
+    fs::write(site.path("kept/card-2-13.json"), outcome.to_string()).unwrap();
+    let threads = |manifest: Value| manifest["kernels"][0]["launches"][0]["block"].clone();
+    assert_eq!(threads(bundles(&[])), 128);
+    assert_eq!(threads(bundles(&["--tuned-for", "card"])), 64);
+    assert_eq!(threads(bundles(&["--schedule", "threads=256"])), 256);
+}
+
 /// What is said when something fails.
 fn faults(site: &Site) {
     // Without the stand-in there is no driver, unless the machine has one.

@@ -4,7 +4,7 @@ use super::{
     bootstrap, ops,
     programs::{Program, Writer, parameters},
 };
-use crate::compile::Target;
+use crate::{compile::Target, tune::ScheduleArguments};
 use anyhow::{Context as _, Result, bail};
 use ceria_dialects::ckks::bootstrap::SLOTS_TO_COEFFICIENTS_FIRST;
 use ceria_lowering::bundle::CpuLevel;
@@ -31,6 +31,8 @@ pub struct Arguments {
     /// Levels that the bootstrap leaves.
     #[arg(long, default_value_t = 13)]
     levels: u32,
+    #[command(flatten)]
+    schedule: ScheduleArguments,
 }
 
 /// `ceria bench bundles`.
@@ -51,18 +53,18 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     for program in &programs {
         let file = program.name.replace(", ", "-").replace(' ', "-");
-        write(program, arguments.target, &arguments.folder.join(format!("{file}.ceria")))?;
+        write(program, arguments, &arguments.folder.join(format!("{file}.ceria")))?;
         println!("{file}.ceria");
     }
     Ok(())
 }
 
-fn write(program: &Program, target: Target, path: &Path) -> Result<()> {
-    match target {
+fn write(program: &Program, arguments: &Arguments, path: &Path) -> Result<()> {
+    match arguments.target {
         Target::Cpu => {
             let level = CpuLevel::of_this_machine().last().copied();
             ops::compile(program, level.context("this machine runs no code that Ceria makes")?, path)
         }
-        Target::Cuda => ops::compile_for_gpus(program, path),
+        Target::Cuda => ops::compile_for_gpus(program, &arguments.schedule.get(arguments.log_n)?, path),
     }
 }

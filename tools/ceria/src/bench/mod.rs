@@ -6,6 +6,9 @@ mod model;
 mod ops;
 mod programs;
 
+pub use ops::Prepared;
+pub use programs::{Program, Writer, parameters};
+
 use anyhow::Result;
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use crate::{client::Client, progress, verify::Session};
 use anyhow::{Context as _, Result, bail};
 use ceria_dialects::bridge::pass::run_pipeline;
 use ceria_lowering::{
-    bundle::{self, BundleError, BundleInput, CpuLevel},
+    bundle::{self, BundleInput, CpuLevel},
     kernel_to_nvvm::schedule::Schedule,
     pipelines::{TO_KERNEL, compile::root},
 };
@@ -16,7 +16,7 @@ use ceria_runtime::{
     device::RunReport,
     format::{arrays::write_atomically, manifest::Prediction, params::Params},
 };
-use melior::ir::Module;
+use melior::{Context, ir::Module};
 use ndarray::ArrayD;
 use serde_json::{Value, json};
 use std::{
@@ -241,39 +241,54 @@ fn measure(arguments: &Arguments, program: &Program, level: CpuLevel, threads: u
 
 /// Compiles a program to a bundle.
 pub fn compile(program: &Program, level: CpuLevel, path: &Path) -> Result<()> {
-    compile_with(program, &[level], |input| bundle::write(path, input))
+    let context = ceria_dialects::context();
+    bundle::write(path, &Prepared::new(&context, program)?.input(&[level]))?;
+    Ok(())
 }
 
 /// Compiles a program to a bundle for GPUs.
-pub fn compile_for_gpus(program: &Program, path: &Path) -> Result<()> {
-    compile_with(program, &[], |input| bundle::device::write(path, input, &Schedule::default(), &[]))
+pub fn compile_for_gpus(program: &Program, schedule: &Schedule, path: &Path) -> Result<()> {
+    let context = ceria_dialects::context();
+    bundle::device::write(path, &Prepared::new(&context, program)?.input(&[]), schedule, &[])?;
+    Ok(())
 }
 
-fn compile_with(
-    program: &Program,
-    levels: &[CpuLevel],
-    write: impl FnOnce(&BundleInput<'_, '_>) -> Result<[u8; 32], BundleError>,
-) -> Result<()> {
-    let context = ceria_dialects::context();
-    let parse =
-        |text: &str| Module::parse(&context, text).context("a program of the benchmark does not parse");
-    let ckks = parse(&program.ckks)?;
-    let kernel = parse(program.kernel.as_deref().unwrap_or(&program.ckks))?;
-    if program.kernel.is_none() {
-        run_pipeline(&kernel.as_operation(), TO_KERNEL.argument)?;
+/// A program, lowered to kernels.
+pub struct Prepared<'c> {
+    name: &'static str,
+    ckks: Module<'c>,
+    kernel: Module<'c>,
+    weights: BTreeMap<String, ArrayD<f32>>,
+    ir: [(String, String); 1],
+}
+
+impl<'c> Prepared<'c> {
+    /// Lowers a program.
+    pub fn new(context: &'c Context, program: &Program) -> Result<Self> {
+        let parse =
+            |text: &str| Module::parse(context, text).context("a program of the benchmark does not parse");
+        let ckks = parse(&program.ckks)?;
+        let kernel = parse(program.kernel.as_deref().unwrap_or(&program.ckks))?;
+        if program.kernel.is_none() {
+            run_pipeline(&kernel.as_operation(), TO_KERNEL.argument)?;
+        }
+        let ir = [("ir/kernel.mlir".into(), kernel.as_operation().to_string())];
+        Ok(Self { name: program.name, ckks, kernel, weights: BTreeMap::new(), ir })
     }
-    let input = BundleInput {
-        name: program.name,
-        ckks: root(&ckks),
-        kernel: root(&kernel),
-        levels,
-        weights: &BTreeMap::new(),
-        ir: &[("ir/kernel.mlir".into(), kernel.as_operation().to_string())],
-        prediction: Prediction::default(),
-        op_counts: BTreeMap::new(),
-    };
-    write(&input)?;
-    Ok(())
+
+    /// What a bundle is written from.
+    pub fn input<'p>(&'p self, levels: &'p [CpuLevel]) -> BundleInput<'p, 'c> {
+        BundleInput {
+            name: self.name,
+            ckks: root(&self.ckks),
+            kernel: root(&self.kernel),
+            levels,
+            weights: &self.weights,
+            ir: &self.ir,
+            prediction: Prediction::default(),
+            op_counts: BTreeMap::new(),
+        }
+    }
 }
 
 /// Runs a bundle on fresh encryptions, with fresh keys.

@@ -37,13 +37,14 @@ pub struct Unit {
 }
 
 /// A secure set for a ring: pairs of primes a level, four digits, as many primes as 128 bits of security allow at
-/// 2^14 and 2^15 and 46 (1370 bits) at 2^16.
+/// 2^13 to 2^15 and 46 (1370 bits) at 2^16.
 pub fn parameters(log_n: u32) -> Result<Params> {
     let (count, special) = match log_n {
         16 => (46, 12),
         15 => (22, 6),
         14 => (10, 3),
-        _ => anyhow::bail!("rings of 2^14, 2^15 and 2^16 are measured, not 2^{log_n}"),
+        13 => (4, 2),
+        _ => anyhow::bail!("rings of 2^13 to 2^16 are measured, not 2^{log_n}"),
     };
     let q: Vec<u32> = ntt_primes_near(f64::powf(2.0, 29.8), 1 << 30, log_n).take(count as usize).collect();
     let p: Vec<u32> = ntt_primes_below(1 << 31, log_n).take(special).collect();

@@ -2,6 +2,8 @@
 
 mod kernels;
 
+pub use kernels::device;
+
 use super::{client::Client, progress};
 use anyhow::Result;
 use ceria_runtime::client::files::eval_key_bytes;

@@ -159,15 +159,21 @@ impl Site {
         write_ciphertexts(&self.path(input), model, &inputs).unwrap();
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(built("ceria-run"));
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(built(program));
         command.current_dir(self.folder.path()).args(arguments);
         command
     }
 
+    /// `ceria` with the stand-in.
+    pub fn ceria(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command("ceria", arguments);
+        command.env("LD_LIBRARY_PATH", self.path("driver")).output().expect("ceria starts")
+    }
+
     /// `ceria-run` with the stand-in.
     pub fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-        let mut command = self.command(arguments);
+        let mut command = self.command("ceria-run", arguments);
         command.env("LD_LIBRARY_PATH", self.path("driver")).envs(variables.iter().copied());
         command.output().expect("ceria-run starts")
     }
@@ -182,7 +188,7 @@ impl Site {
 
     /// `ceria-run` without it.
     pub fn run_without_driver(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().expect("ceria-run starts")
+        self.command("ceria-run", arguments).output().expect("ceria-run starts")
     }
 }
 
