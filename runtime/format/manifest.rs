@@ -23,7 +23,7 @@ use std::{
 };
 
 /// The version of the manifest and of the binary interface of the host program.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The manifest's file in the bundle's folder.
 pub const FILE: &str = "manifest.json";
