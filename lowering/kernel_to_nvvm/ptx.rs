@@ -19,7 +19,7 @@ use ceria_dialects::{
     context,
     interpret::name_of,
 };
-use melior::ir::Module;
+use melior::ir::{Module, operation::OperationPrintingFlags};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -196,7 +196,9 @@ fn parts(kernels: OperationRef<'_, '_>) -> Result<Vec<Part>, PtxError> {
     let (mut variables, mut functions) = (String::new(), vec![String::new()]);
     let mut next = first_in(kernels)?;
     while let Some(op) = next {
-        let text = format!("{op}\n");
+        // In a wider scope each function would be verified and numbered with all others.
+        let flags = OperationPrintingFlags::new().use_local_scope();
+        let text = op.to_string_with_flags(flags).map_err(|_| PtxError::Text)? + "\n";
         match functions.last_mut() {
             _ if name_of(op) != "gpu.func" => variables += &text,
             Some(last) if last.len() < PART => *last += &text,
