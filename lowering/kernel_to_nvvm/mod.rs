@@ -121,16 +121,14 @@ pub fn lower(module: OperationRef<'_, '_>, schedule: &Schedule, entry: &str) -> 
     let program = host::Program::read(module, &params, Callee::Device)?;
     let twiddles = program.transformed_primes(&params);
     let primes = params.primes(&twiddles);
+    if !twiddles.is_empty() && schedule.phases(params.log_n as usize).is_empty() {
+        let text = schedule.to_text();
+        let text = format!("has transforms of {} words, for which {text} leaves no schedule", params.n());
+        return Err(PassError::op(&module, text));
+    }
     let mut library = Library::default();
     let mut all = KernelsCode::default();
     for (kernel, &op) in program.kernels.iter().zip(&program.kernel_ops) {
-        if schedule.phases(kernel.n.ilog2() as usize).is_empty() {
-            let text = schedule.to_text();
-            return Err(PassError::op(
-                &op,
-                format!("has no transform of {} words by the schedule {text}", kernel.n),
-            ));
-        }
         let code = library.add(kernel, schedule, &primes, &locations(op)?);
         all.scratch_words = all.scratch_words.max(code.scratch_words);
         let buffers = host::buffer_bytes(kernel);

@@ -2,8 +2,10 @@
 // RUN: ceria-opt %s --kernel-plan-memory --kernel-to-gpu="ntt-single=3 ntt-split=2 ntt-words=2 ntt-threads=32" | FileCheck %s --check-prefix=SPLIT
 // RUN: ceria-opt %s --kernel-plan-memory --kernel-to-gpu --gpu-to-nvvm | FileCheck %s --check-prefix=NVVM
 // RUN: not ceria-opt %s --kernel-plan-memory --kernel-to-gpu="threads=48" 2>&1 | FileCheck %s --check-prefix=THREADS
+// RUN: not ceria-opt %s --kernel-plan-memory --kernel-to-gpu="ntt-single=1 ntt-split=5" 2>&1 | FileCheck %s --check-prefix=UNSPLIT
 
 // THREADS: threads must be a power of two
+// UNSPLIT: has transforms of 64 words, for which ntt-split=5,ntt-single=1 leaves no schedule
 
 module attributes {ckks.params = #ckks.params<log_n = 6, q = [1073741441, 1073739649], p = [2147483137],
     levels = [q[0:1], q[0:2]], digit = 1, scale = 1048576, secret = ternary, insecure>} {
