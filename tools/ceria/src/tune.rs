@@ -7,7 +7,7 @@ use super::{
 };
 use anyhow::{Context as _, Result, bail, ensure};
 use ceria_lowering::{
-    bundle,
+    bundle::{self, BundleError},
     kernel_to_nvvm::{
         report::Report,
         schedule::Schedule,
@@ -169,9 +169,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let mut sum = 0.0;
         for program in &prepared {
             // Some schedules have no code: a block would hold more than there is, or a split leaves nothing.
-            if bundle::device::write(&path, &program.input(&[]), schedule, &[]).is_err() {
-                return Ok(None);
-            }
+            match bundle::device::write(&path, &program.input(&[]), schedule, &[]) {
+                Err(BundleError::Lower(_)) => return Ok(None),
+                written => written?,
+            };
             sum += clock.time(&path)?;
         }
         Ok(Some(sum))

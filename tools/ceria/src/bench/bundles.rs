@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{compile::Target, tune::ScheduleArguments};
 use anyhow::{Context as _, Result, bail};
-use ceria_dialects::ckks::bootstrap::SLOTS_TO_COEFFICIENTS_FIRST;
+use ceria_dialects::ckks::bootstrap::{SLOTS_TO_COEFFICIENTS_FIRST, VARIANTS};
 use ceria_lowering::bundle::CpuLevel;
 use ceria_runtime::format::{bootstrap::BootstrapOptions, params::Params};
 use std::path::{Path, PathBuf};
@@ -28,6 +28,9 @@ pub struct Arguments {
     /// Write a bootstrap too.
     #[arg(long)]
     bootstrap: bool,
+    /// The variant of the bootstrap.
+    #[arg(long, default_value = SLOTS_TO_COEFFICIENTS_FIRST, value_parser = VARIANTS)]
+    variant: String,
     /// Levels that the bootstrap leaves.
     #[arg(long, default_value_t = 13)]
     levels: u32,
@@ -45,8 +48,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     programs.retain(|program| program.name.contains(&arguments.only));
     if arguments.bootstrap {
         let params = Params::bootstrapping(&BootstrapOptions::new(arguments.log_n, arguments.levels))?;
-        let variant = SLOTS_TO_COEFFICIENTS_FIRST;
-        programs.push(bootstrap::program(&params, variant, params.slots(), arguments.levels, 0)?);
+        programs.push(bootstrap::program(&params, &arguments.variant, params.slots(), arguments.levels, 0)?);
     }
     if programs.is_empty() {
         bail!("no operation's name contains {:?}", arguments.only);
